@@ -1,0 +1,81 @@
+/* comm.h -- the processes of a job and messages between them, on host memory.
+ *
+ * One implementation per transport, as a table of functions: mpi.c (the only user of mpi.h) and
+ * self.c (one process). Called from one thread. Lengths are in bytes and 64 bit; they are cut to
+ * the transport's limit in one place. */
+#ifndef MT_COMM_COMM_H
+#define MT_COMM_COMM_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct mt_ctx;
+struct mt_comm;
+
+struct mt_comm_info {
+    int rank, size;             /* of all processes */
+    int node_rank, node_size;   /* of those on this host */
+    int node;                   /* number of the host, in order of its lowest rank */
+    const char *host;           /* name of this host */
+    const char *transport;      /* "self", or the MPI library's name and version */
+};
+
+/* mpi: NULL, or an MPI_Comm * of the caller (motley_mpi.h). Without one, MPI is initialised if the
+ * process was started by a launcher (mpirun, srun) and the build has MPI; else there is one
+ * process. MPI that was initialised here is finalised by close. Started by a launcher in a build
+ * without MPI is an error: N lonely trainings are never what was meant. */
+int mt_comm_open(struct mt_ctx *ctx, void *mpi, struct mt_comm **out);
+void mt_comm_close(struct mt_comm *c);
+const struct mt_comm_info *mt_comm_info(const struct mt_comm *c);
+
+/* Messages. A request is a small number, released when test says done. */
+int mt_comm_send(struct mt_comm *c, const void *data, size_t bytes, int peer, int tag, int *req);
+int mt_comm_recv(struct mt_comm *c, void *data, size_t bytes, int peer, int tag, int *req);
+int mt_comm_test(struct mt_comm *c, int req, int *done);
+
+/* Small blocking collectives for set-up and bookkeeping. While they wait they watch for death of
+ * peers and for the time limit (mt_comm_watch). all: size blocks of `bytes`, by rank. */
+int mt_comm_allgather(struct mt_comm *c, const void *mine, size_t bytes, void *all);
+int mt_comm_bcast(struct mt_comm *c, void *data, size_t bytes, int root);
+int mt_comm_barrier(struct mt_comm *c);
+/* Sum over all ranks, in rank order: the same bits everywhere. */
+int mt_comm_sum(struct mt_comm *c, double *data, int n);
+/* The lowest of all ranks' codes; the error of the lowest failing rank, with its words, becomes
+ * the error of all. Call it before anything collective that depends on success everywhere. */
+int mt_comm_agree(struct mt_comm *c, int code);
+
+/* What a rank is, for messages: set once, exchanged ("host node7, device NVIDIA H200"). */
+int mt_comm_describe(struct mt_comm *c, const char *device);
+/* "rank 3 (host node7, NVIDIA H200)" into buf. */
+const char *mt_comm_who(const struct mt_comm *c, int rank, char *buf, size_t room);
+
+/* Seconds that a wait may last without any progress of the peer; 0: no limit. stop: set by a
+ * signal handler; a wait ends with MOTLEY_ESTOP some seconds after it is set if peers are gone. */
+void mt_comm_watch(struct mt_comm *c, double timeout, const volatile int *stop);
+
+/* For loops that wait: call with the time since the last progress and the rank waited for (-1:
+ * unknown). Yields the processor; fails with MOTLEY_ECOMM and a message that names the rank if it
+ * died (processes of this host are watched) or the time limit passed. */
+int mt_comm_idle(struct mt_comm *c, double seconds_waited, int peer);
+
+/* Ends all processes of the job at once with this exit code. Does not return. */
+void mt_comm_abort(struct mt_comm *c, int exit_code);
+
+/* ---- coll.c ------------------------------------------------------------------------------
+ * Sum of float arrays over all ranks, not blocking, in rank order: element e of the result is
+ * (((r0 + r1) + r2) + ...), the same bits on every rank and in every run. Each rank adds one part
+ * and hands it to all: 2 (N-1)/N of the array per rank, the least possible. */
+struct mt_reduce;
+
+/* max: longest array. tag: distinguishes reductions in flight at the same time. */
+int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int64_t max, int tag,
+                  struct mt_reduce **out);
+void mt_reduce_free(struct mt_reduce *r);
+/* data (n floats) is replaced by the sum; it must stay until test says done. */
+int mt_reduce_start(struct mt_reduce *r, float *data, int64_t n);
+int mt_reduce_test(struct mt_reduce *r, int *done);   /* makes progress */
+int mt_reduce_peer(const struct mt_reduce *r);        /* a rank that is being waited for, or -1 */
+
+#endif

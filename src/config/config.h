@@ -1,0 +1,79 @@
+/* config.h -- one YAML file and the overrides of the command line, as one checked configuration.
+ *
+ * The sections whose keys belong to other folders (data, model, loss, optimizer, schedule) stay
+ * trees, read by their owners through tables of attributes. The rest is typed here; the tables
+ * (schema.c) are the only list of keys, defaults and ranges, and docs/config.md is checked
+ * against them. */
+#ifndef MT_CONFIG_CONFIG_H
+#define MT_CONFIG_CONFIG_H
+
+#include "base/tree.h"
+
+#include <stdint.h>
+
+struct mt_ctx;
+
+#define MT_MAXSHARES 256
+
+struct mt_config {
+    struct mt_ctx *ctx;
+    struct mt_tree *root;               /* everything, after overrides */
+
+    const char *name;                   /* word for folders; default: the file's name */
+    uint64_t seed;
+
+    const struct mt_tree *data, *model, *loss, *optimizer, *schedule;   /* NULL where absent */
+
+    struct {
+        const char *use;                /* "auto", "gpu", "0:1", part of a name */
+        int share;                      /* several ranks may take one GPU */
+    } device;
+
+    struct {
+        int64_t batch;                  /* samples per optimizer step, over all ranks */
+        int64_t micro_batches;          /* per rank and step: gradient accumulation */
+        double clip_norm;               /* 0: no clipping */
+        int64_t epochs, steps;          /* stop; 0: no such limit */
+        double seconds;                 /* stop by wall time; 0: none */
+        double target_loss;             /* stop when the held-out loss is at or below; 0: none */
+        double target_accuracy;         /* stop when held-out accuracy is at or above; 0: none */
+        int64_t eval_every;             /* steps; 0: at the end of each epoch */
+        int64_t eval_batch;             /* 0: batch */
+        int64_t log_every;              /* steps between lines of progress and metrics */
+    } train;
+
+    struct {
+        double shares[MT_MAXSHARES];    /* relative work of rank i; nshares 0: equal */
+        int nshares;
+        int64_t bucket_bytes;           /* gradients travel in pieces of about this size */
+        double timeout;                 /* seconds without progress of a peer before giving up */
+    } parallel;
+
+    struct {
+        int64_t every;                  /* steps; 0: at the end of each epoch; -1: only at the end */
+        int64_t keep;                   /* newest ones kept */
+        const char *init_from;          /* folder of a checkpoint or run: weights only; NULL */
+    } checkpoint;
+
+    const char *folder;                 /* run folder; default "runs/<name>" */
+};
+
+/* path: a YAML file. over: n strings "train.batch=64", "model.1.linear=256"; the right side is
+ * YAML. Every message names file, line and column, or the override. Gives *out. */
+int mt_config_load(struct mt_ctx *ctx, const char *path, const char *const *over, int n,
+                   struct mt_config **out);
+/* text: the YAML itself; file: its name in messages. */
+int mt_config_parse(struct mt_ctx *ctx, const char *text, const char *file,
+                    const char *const *over, int n, struct mt_config **out);
+void mt_config_free(struct mt_config *c);
+
+/* The resolved configuration, all defaults written out, as YAML that parses to the same. The
+ * trees of other owners are printed as they are. Gives *text. */
+int mt_config_print(const struct mt_config *c, char **text);
+
+/* The documented keys, for docs and `motley info`: calls fn for each with its dotted path, what
+ * is allowed, default, meaning. */
+void mt_config_keys(void (*fn)(void *arg, const char *path, const char *allowed,
+                               const char *def, const char *doc), void *arg);
+
+#endif

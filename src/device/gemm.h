@@ -1,0 +1,62 @@
+/* gemm.h -- matrix products behind providers.
+ *
+ *     C[b] = act(alpha op(A[b]) op(B[b]) + beta C[b] + bias)       b = 0..batch-1
+ *
+ *     op(A) (M, K), op(B) (K, N), C (M, N), row-major with leading dimensions lda, ldb, ldc in
+ *     elements (0: dense); strides between the matrices of a batch in elements; bias (N).
+ *
+ * A provider (clblast, plain, ...) says whether it can do a product on a device. For a product
+ * the first provider in order that *passed its check on this device* is taken: before its first
+ * use for a shape it computes the product, its edges and a smaller one on random and on exact
+ * data, and the result is compared with `plain` within the bound of the sum's length. One that
+ * fails is dropped for this device with one warning. What a provider cannot fuse (bias,
+ * activation) is done by a kernel behind it, so callers never see the difference. */
+#ifndef MT_DEVICE_GEMM_H
+#define MT_DEVICE_GEMM_H
+
+#include "device/tensor.h"
+
+struct mt_dev;
+struct mt_gemm_plan;
+
+enum mt_gemm_act { MT_GEMM_NOACT = 0, MT_GEMM_RELU };
+
+struct mt_gemm {
+    int trans_a, trans_b;
+    int64_t m, n, k;              /* the largest that will be run */
+    int64_t batch;                /* 0 means 1 */
+    int64_t lda, ldb, ldc;
+    int64_t stride_a, stride_b, stride_c;
+    float alpha;
+    int has_bias;
+    enum mt_gemm_act act;
+    char varies;                  /* 'm', 'n', 'k': this size may be smaller at run time; 0 */
+};
+
+/* Chooses a provider, checks it, builds its programs. Set-up only: allocates and waits.
+ * Gives *plan (mt_gemm_plan_free). */
+int mt_gemm_plan_new(struct mt_dev *dev, const struct mt_gemm *g, struct mt_gemm_plan **plan);
+void mt_gemm_plan_free(struct mt_gemm_plan *plan);
+
+/* Scratch of the device that a run needs, in bytes. */
+uint64_t mt_gemm_plan_scratch(const struct mt_gemm_plan *plan);
+const char *mt_gemm_plan_provider(const struct mt_gemm_plan *plan);
+
+/* Enqueues one product; size: the actual value of the dimension named by `varies` (ignored
+ * otherwise; 0 rows of C is nothing to do, 0 terms gives act(beta C + bias)). beta: 0 or 1.
+ * bias, scratch: may be NULL where the plan needs none. */
+int mt_gemm_run(const struct mt_gemm_plan *plan, int64_t size, const struct mt_tensor *a,
+                const struct mt_tensor *b, float beta, struct mt_tensor *c,
+                const struct mt_tensor *bias, const struct mt_tensor *scratch);
+
+/* Multiplications and additions of one run. */
+double mt_gemm_flop(const struct mt_gemm *g);
+
+/* Providers by name, in order of preference; ends in NULL. For bench, check and `motley info`. */
+const char *const *mt_gemm_providers(void);
+/* As mt_gemm_plan_new with one provider, MOTLEY_EUNSUP if it cannot do this product here.
+ * unchecked: skip the check (the caller is the check). */
+int mt_gemm_plan_with(struct mt_dev *dev, const struct mt_gemm *g, const char *provider,
+                      int unchecked, struct mt_gemm_plan **plan);
+
+#endif

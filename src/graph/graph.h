@@ -1,0 +1,68 @@
+/* graph.h -- a network as nodes and values, before any memory or device.
+ *
+ * Nodes stand in an order in which each comes after what it reads. A value is what a node writes
+ * or what comes from outside. Values that share memory (views, in-place results) name one root;
+ * gradients belong to roots. */
+#ifndef MT_GRAPH_GRAPH_H
+#define MT_GRAPH_GRAPH_H
+
+#include "base/tree.h"
+#include "device/tensor.h"
+#include "ops/op.h"
+
+struct mt_ctx;
+
+#define MT_FLAT_ALIGN 64   /* elements: each parameter starts at a multiple, see store.h */
+
+struct mt_value {
+    struct mt_spec spec;
+    int node, port;        /* who writes it: out[port] of node; node -1: from outside */
+    int root;              /* the value whose memory this is; itself if its own */
+    int consumers;         /* readers of all values with this root */
+    int needs_grad;        /* some parameter is upstream */
+};
+
+/* A parameter or state of the whole graph. */
+struct mt_gparam {
+    char *name;            /* "linear1.weight" */
+    struct mt_param desc;
+    struct mt_range range; /* where it lies in its flat space */
+};
+
+struct mt_gnode {
+    struct mt_node n;
+    int in[MT_MAXIN], out[MT_MAXIN];       /* values */
+    int param[MT_MAXPARAM];                /* of graph.param */
+    int state[MT_MAXPARAM];                /* of graph.state */
+};
+
+struct mt_graph {
+    struct mt_ctx *ctx;
+    int nnode, nvalue, nparam, nstate;
+    struct mt_gnode *node;
+    struct mt_value *value;
+    struct mt_gparam *param, *state;
+    uint64_t param_size, state_size;       /* elements of the flat spaces, with alignment */
+    int x, y;                              /* values from outside: samples and targets */
+    int output;                            /* value that the loss judges */
+    int loss;                              /* node; -1: a graph for prediction */
+};
+
+/* Build from the `model` list and the `loss` of a configuration for samples of spec x (batched,
+ * with the largest number of samples of one call) and targets of spec y. Shapes that do not fit
+ * are errors at the layer's place. loss NULL: prediction only. The trees must outlive the graph
+ * (text attributes). Gives *out. */
+int mt_graph_build(struct mt_ctx *ctx, const struct mt_tree *model, const struct mt_tree *loss,
+                   const struct mt_spec *x, const struct mt_spec *y, struct mt_graph **out);
+void mt_graph_free(struct mt_graph *g);
+
+/* For builders and tests: append a node; in: value numbers. *out0: its first output value. */
+int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const union mt_attr_val *attr,
+                 const int *in, int nin, int *out0);
+
+/* Every value again for another batch (evaluation, another share): same parameters. Gives *out. */
+int mt_graph_rebatch(const struct mt_graph *g, int64_t batch, struct mt_graph **out);
+
+int64_t mt_graph_weights(const struct mt_graph *g);   /* trained numbers, without alignment */
+
+#endif

@@ -1,0 +1,76 @@
+/* step.h -- what a process does in one optimizer step, as a flat list that can be printed,
+ * measured, edited by passes, and run by one loop.
+ *
+ * A kind of step is a table; the kinds that communicate live in parallel/. Steps run in order on
+ * one in-order queue; those that start something asynchronous carry a ticket that a later step
+ * names. */
+#ifndef MT_GRAPH_STEP_H
+#define MT_GRAPH_STEP_H
+
+#include "graph/graph.h"
+
+struct mt_exec;
+struct mt_step;
+
+/* Memory of the plan that a step touches. */
+enum mt_item_kind { MT_ITEM_VALUE = 0, MT_ITEM_GRAD, MT_ITEM_SAVED, MT_ITEM_SCRATCH,
+                    MT_ITEM_KINDS };
+
+struct mt_item {
+    enum mt_item_kind kind;
+    int id;          /* VALUE, GRAD: root value; SAVED: node * MT_MAXPARAM + i; SCRATCH: node */
+    int micro;
+};
+
+#define MT_MAXUSES (4 * MT_MAXIN + MT_MAXPARAM + 1)
+
+struct mt_uses {
+    int n;
+    struct mt_item item[MT_MAXUSES];
+};
+
+struct mt_step_kind {
+    const char *name;                                                 /* "fwd", "reduce", ... */
+    int (*run)(struct mt_exec *x, const struct mt_step *s);
+    /* What it reads and writes in arenas; NULL: nothing. */
+    void (*uses)(const struct mt_graph *g, const struct mt_step *s, struct mt_uses *u);
+};
+
+struct mt_step {
+    const struct mt_step_kind *kind;
+    int node, micro;             /* -1: none */
+    unsigned want;               /* bwd: MT_WANT_DATA | MT_WANT_PARAM */
+    unsigned acc_in, acc_param;  /* bwd: bits as in struct mt_io */
+    struct mt_range range;       /* part of the flat space */
+    int ticket;                  /* -1: none */
+};
+
+struct mt_steps {
+    struct mt_ctx *ctx;
+    int n, room;
+    struct mt_step *step;
+};
+
+extern const struct mt_step_kind mt_step_fwd, mt_step_bwd;         /* node, micro */
+extern const struct mt_step_kind mt_step_stats;                    /* add a micro-batch's loss */
+extern const struct mt_step_kind mt_step_norm;                     /* square sum of a range */
+extern const struct mt_step_kind mt_step_scale;                    /* 1/count and clipping */
+extern const struct mt_step_kind mt_step_update;                   /* optimizer on a range */
+
+int mt_steps_add(struct mt_steps *l, const struct mt_step *s);
+void mt_steps_fini(struct mt_steps *l);
+
+struct mt_order_opt {
+    enum mt_mode mode;
+    int micros;          /* micro-batches a step */
+    int clip;            /* gradient clipping is on: norm steps */
+};
+
+/* The list of one process alone: forward and backward of each micro-batch, then norm, scale,
+ * update (training) or forward only (evaluation, prediction). */
+int mt_order(const struct mt_graph *g, const struct mt_order_opt *opt, struct mt_steps *out);
+
+/* One line: "bwd  linear2  micro 0  writes grad". */
+void mt_step_print(const struct mt_graph *g, const struct mt_step *s, char *buf, int room);
+
+#endif

@@ -1,0 +1,45 @@
+/* store.h -- parameters, gradients, optimizer state and running state of one process, on its
+ * device: a flat space each, with the same coordinates.
+ *
+ * Parameter i of the graph is [lo, hi) in all of them; it starts at a multiple of MT_FLAT_ALIGN
+ * elements, and the gap is zero and stays zero. One word a block of MT_FLAT_ALIGN elements names
+ * its group (weight decay or none), so that one kernel updates any range. Behind the parameters
+ * the gradient space has MT_STATS elements for loss, count and hits: they are summed over
+ * micro-batches and ranks like any gradient. */
+#ifndef MT_GRAPH_STORE_H
+#define MT_GRAPH_STORE_H
+
+#include "graph/graph.h"
+#include "optim/optim.h"
+
+struct mt_dev;
+struct mt_buf;
+
+struct mt_store {
+    struct mt_ctx *ctx;
+    struct mt_dev *dev;
+    uint64_t size;                        /* elements of the flat space: a multiple of the align */
+    uint64_t state_size;
+    struct mt_buf *param;                 /* size */
+    struct mt_buf *grad;                  /* size + MT_FLAT_ALIGN: stats at [size, size+MT_STATS) */
+    struct mt_buf *slot[MT_OPTIM_SLOTS];  /* size each; those that the optimizer has */
+    struct mt_buf *state;                 /* state_size; NULL if none */
+    struct mt_buf *group;                 /* u32 a block */
+    struct mt_buf *scalar;                /* MT_SCALARS f32: see optim.h */
+};
+
+/* optim NULL: weights only (evaluation, prediction). Memory is checked against the device before
+ * any of it is allocated: `more` bytes are what the caller will need besides. Gives *out. */
+int mt_store_new(struct mt_dev *dev, const struct mt_graph *g, const struct mt_optim *optim,
+                 uint64_t more, struct mt_store **out);
+void mt_store_free(struct mt_store *s);
+uint64_t mt_store_bytes(const struct mt_graph *g, const struct mt_optim *optim);
+
+/* Fresh weights by the initialisers, the same everywhere: a function of seed and name. */
+int mt_store_init(struct mt_store *s, const struct mt_graph *g, uint64_t seed);
+
+/* init.c: n = product of spec's dimensions numbers into dst. */
+int mt_init_fill(struct mt_ctx *ctx, const struct mt_param *p, const char *name, uint64_t seed,
+                 float *dst);
+
+#endif

@@ -1,0 +1,72 @@
+/* optim.h -- optimizers: one fused kernel over any range of the flat space.
+ *
+ * An optimizer is one file that ends in descriptors, named in src.mk. Its kernel reads the
+ * gradient *sum* and the device scalar MT_SCALAR_SCALE (1 / global count, times clipping), so no
+ * host needs to know the count before the update runs. Update kernels use only operations that
+ * every conforming device rounds alike (docs/numerics.md), so replicas on different devices stay
+ * equal to the last bit. */
+#ifndef MT_OPTIM_OPTIM_H
+#define MT_OPTIM_OPTIM_H
+
+#include "base/tree.h"
+#include "device/launch.h"
+#include "device/tensor.h"
+
+struct mt_ctx;
+struct mt_dev;
+struct mt_buf;
+struct mt_optim;
+
+#define MT_OPTIM_SLOTS 3   /* the most numbers of state per parameter */
+
+/* store.scalar: SCALE multiplies gradients; NORM is the global gradient norm of the step (after
+ * division by the count); LOSS, COUNT, HITS: copies of the sums, for the report. */
+enum { MT_SCALAR_SCALE = 0, MT_SCALAR_NORM, MT_SCALAR_LOSS, MT_SCALAR_COUNT, MT_SCALAR_HITS,
+       MT_SCALARS = 8 };
+
+struct mt_optim_args {
+    struct mt_buf *param, *grad, *slot[MT_OPTIM_SLOTS], *group, *scalar;
+    struct mt_range range;     /* multiples of MT_FLAT_ALIGN (64) */
+    int64_t step;              /* steps done before this one: 0, 1, ... */
+    double lr;                 /* of this step */
+};
+
+struct mt_optim_kind {
+    const char *name, *doc;
+    const struct mt_attr *attrs;          /* the first is lr; weight_decay where it has one */
+    int nslots;
+    const char *const *slots;             /* names for checkpoints: "exp_avg", ... */
+    const char *file, *kernel;            /* cl/<file>.cl, function */
+    int (*update)(const struct mt_optim *o, struct mt_dev *dev, const struct mt_optim_args *a);
+};
+
+struct mt_optim {
+    struct mt_ctx *ctx;
+    const struct mt_optim_kind *kind;
+    union mt_attr_val attr[MT_MAXATTR];
+    struct mt_kernel *kernel;             /* after bind */
+};
+
+extern const struct mt_optim_kind *const mt_optims[];   /* ends in NULL; generated from src.mk */
+
+/* t: the `optimizer` section: {type: adam, lr: 1e-3, ...}; NULL: the defaults of sgd. */
+int mt_optim_new(struct mt_ctx *ctx, const struct mt_tree *t, struct mt_optim **out);
+void mt_optim_free(struct mt_optim *o);
+int mt_optim_bind(struct mt_optim *o, struct mt_dev *dev);
+/* Enqueues the update of one range. */
+int mt_optim_update(const struct mt_optim *o, struct mt_dev *dev,
+                    const struct mt_optim_args *a);
+double mt_optim_lr(const struct mt_optim *o);           /* the base rate */
+
+/* ---- sched.c: the learning rate as a pure function of the step ---------------------------- */
+
+struct mt_sched;
+
+/* t: the `schedule` section, NULL: constant. base: the optimizer's lr; total: steps planned (0:
+ * unknown: schedules that need it are refused, with the remedy). */
+int mt_sched_new(struct mt_ctx *ctx, const struct mt_tree *t, double base, int64_t total,
+                 int64_t steps_per_epoch, struct mt_sched **out);
+void mt_sched_free(struct mt_sched *s);
+double mt_sched_lr(const struct mt_sched *s, int64_t step);
+
+#endif
