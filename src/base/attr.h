@@ -31,7 +31,8 @@ struct mt_attr {
     const char *name;
     enum mt_attr_kind kind;
     union mt_attr_val def;
-    double min, max;      /* INT, NUM: inclusive; min == max: no limit; */
+    double min, max;      /* INT, NUM: inclusive; min == max: no limits; max < min or infinite: no
+                             upper one. So 0 or more is {.min = 0, .max = INFINITY}. */
     const char *words;    /* WORD: the choices, separated by blanks */
     int required;         /* no default */
     const char *doc;
@@ -42,14 +43,16 @@ int mt_attr_count(const struct mt_attr *attrs);
 int mt_attr_find(const struct mt_attr *attrs, const char *name);
 /* Defaults of all (required ones: zero). */
 void mt_attr_defaults(const struct mt_attr *attrs, union mt_attr_val *val);
-/* Read text into *val; the message on failure says what was expected ("an integer from 1"). */
+/* Read text into *val. The message on failure has no subject: "must be an integer, 1 or more, not
+ * 'abc'"; the caller puts one in front with mt_err_prefix. */
 int mt_attr_parse(const struct mt_attr *a, const char *text, union mt_attr_val *val);
 /* Print a value as it would be written in a configuration. */
 void mt_attr_print(const struct mt_attr *a, union mt_attr_val val, char *buf, int room);
 /* Print what is allowed: "integer, 1 or more", "one of exact, tanh". */
 void mt_attr_allowed(const struct mt_attr *a, char *buf, int room);
 
-/* The word of a list that is nearest to text (edit distance at most 3), or NULL. words: as above. */
+/* The word of n that is nearest to text, or NULL if none is near: by edit distance, at most 3 and
+ * at most half the length; large and small letters count as equal. */
 const char *mt_word_nearest(const char *text, const char *const *words, int n);
 /* Position of text in a blank-separated list, -1 if absent; and word i of it, into buf. */
 int mt_word_find(const char *words, const char *text);
