@@ -25,15 +25,17 @@ struct mt_exec {
     const struct mt_optim *optim;    /* borrowed; NULL: no update */
     enum mt_mode mode;
     uint64_t seed;
-    double clip_norm;
+    double clip_norm;                /* 0: none */
     int micros;
     struct mt_steps steps;
     struct mt_plan *plan;
     int narena;
     struct mt_buf *arena[MT_MAXARENA];
     struct mt_tensor stats;          /* MT_STATS sums of the call */
-    struct mt_kernel *kernel[4];     /* of update.c */
-    struct mt_buf *partial;          /* of the norm */
+    struct mt_kernel *kernel[3];     /* of update.c */
+    struct mt_buf *partial;          /* of the norm: sums of squares */
+    struct mt_buf *own_stats;        /* where there is no gradient space to carry them */
+    int check_nan;
     struct mt_batch batch;           /* of the call in progress */
     void *pass;                      /* of the pass that edited the steps (dp) */
 };

@@ -11,14 +11,16 @@
 #include "ops/op.h"
 
 struct mt_ctx;
+struct mt_dev;
 
 #define MT_FLAT_ALIGN 64   /* elements: each parameter starts at a multiple, see store.h */
 
 struct mt_value {
     struct mt_spec spec;
     int node, port;        /* who writes it: out[port] of node; node -1: from outside */
-    int root;              /* the value whose memory this is; itself if its own */
-    int consumers;         /* readers of all values with this root */
+    int base;              /* through views: the value it is another shape of; itself if none */
+    int root;              /* through views and in-place results: whose memory this is */
+    int consumers;         /* of a base: operations that read it or a view of it */
     int needs_grad;        /* some parameter is upstream */
 };
 
@@ -46,6 +48,7 @@ struct mt_graph {
     int x, y;                              /* values from outside: samples and targets */
     int output;                            /* value that the loss judges */
     int loss;                              /* node; -1: a graph for prediction */
+    int bound;
 };
 
 /* Build from the `model` list and the `loss` of a configuration for samples of spec x (batched,
@@ -56,9 +59,17 @@ int mt_graph_build(struct mt_ctx *ctx, const struct mt_tree *model, const struct
                    const struct mt_spec *x, const struct mt_spec *y, struct mt_graph **out);
 void mt_graph_free(struct mt_graph *g);
 
-/* For builders and tests: append a node; in: value numbers. *out0: its first output value. */
-int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const union mt_attr_val *attr,
-                 const int *in, int nin, int *out0);
+/* For builders and tests: an empty graph with inputs x and y; append a node (name NULL: the
+ * operation's name and a number; in: value numbers; *out0: its first output value); then finish,
+ * which names the output and the loss, shares memory and lays out the flat spaces. */
+int mt_graph_new(struct mt_ctx *ctx, const struct mt_spec *x, const struct mt_spec *y,
+                 struct mt_graph **out);
+int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const char *name,
+                 const union mt_attr_val *attr, const int *in, int nin, int *out0);
+int mt_graph_finish(struct mt_graph *g, int output, int loss_node);
+
+/* Kernels and algorithms for a device; undone by mt_graph_free. */
+int mt_graph_bind(struct mt_graph *g, struct mt_dev *dev);
 
 /* Every value again for another batch (evaluation, another share): same parameters. Gives *out. */
 int mt_graph_rebatch(const struct mt_graph *g, int64_t batch, struct mt_graph **out);

@@ -34,7 +34,6 @@ struct mt_plan {
 
 struct mt_plan_opt {
     uint64_t max_alloc;          /* bytes of one arena; 0: no limit */
-    uint64_t scratch_align;
     int hold;                    /* root value that must survive to the end (output), -1: none */
     int micros;
 };

@@ -36,9 +36,12 @@ struct mt_optim_kind {
     const struct mt_attr *attrs;          /* the first is lr; weight_decay where it has one */
     int nslots;
     const char *const *slots;             /* names for checkpoints: "exp_avg", ... */
-    const char *file, *kernel;            /* cl/<file>.cl, function */
-    int (*update)(const struct mt_optim *o, struct mt_dev *dev, const struct mt_optim_args *a);
+    const char *file, *kernel;            /* cl/<file>.cl, function: parameters, gradients, slots,
+                                             group, scalar, count, then the numbers of: */
+    int (*numbers)(const struct mt_optim *o, int64_t step, double lr, float *num);   /* how many */
 };
+
+#define MT_OPTIM_NUMBERS 8
 
 struct mt_optim {
     struct mt_ctx *ctx;

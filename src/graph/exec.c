@@ -1,0 +1,340 @@
+/* exec.c -- binds a graph to a device and runs its steps; the kinds fwd and bwd. */
+#include "graph/exec.h"
+
+#include "base/ctx.h"
+#include "device/buf.h"
+#include "device/dev.h"
+#include "graph/update.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+void mt_exec_micro(const struct mt_exec *x, int64_t rows, int m, int64_t *lo, int64_t *hi)
+{
+    *lo = rows * m / x->micros;
+    *hi = rows * (m + 1) / x->micros;
+}
+
+/* The tensor of an item, with `rows` samples if it is batched. */
+static struct mt_tensor item_tensor(const struct mt_exec *x, enum mt_item_kind kind, int id,
+                                    int micro, struct mt_spec spec, int64_t rows)
+{
+    const struct mt_placed *p = mt_plan_find(x->plan, (struct mt_item){kind, id, micro});
+    struct mt_tensor t = {.spec = spec};
+
+    if (spec.batched) {
+        t.spec.dim[0] = rows;
+    }
+    if (p != NULL && p->arena >= 0) {
+        t.buf = x->arena[p->arena];
+        t.off = p->off / 4;
+    }
+    return t;
+}
+
+static struct mt_tensor value_tensor(const struct mt_exec *x, int value, int micro,
+                                     int64_t first, int64_t rows)
+{
+    const struct mt_value *v = &x->graph->value[value];
+    struct mt_tensor t =
+        item_tensor(x, MT_ITEM_VALUE, v->root, micro, v->spec, rows);
+
+    if (v->root == x->graph->x || v->root == x->graph->y) {
+        const struct mt_tensor *from = v->root == x->graph->x ? &x->batch.x : &x->batch.y;
+
+        t.buf = from->buf;
+        t.off = from->off + (uint64_t)(first * mt_spec_inner(&v->spec));
+    }
+    return t;
+}
+
+static struct mt_tensor grad_tensor(const struct mt_exec *x, int value, int micro, int64_t rows)
+{
+    const struct mt_value *v = &x->graph->value[value];
+
+    return item_tensor(x, MT_ITEM_GRAD, v->root, micro, v->spec, rows);
+}
+
+static struct mt_tensor flat_tensor(struct mt_buf *buf, const struct mt_gparam *p)
+{
+    struct mt_tensor t = {.spec = p->desc.spec, .buf = buf, .off = p->range.lo};
+
+    return t;
+}
+
+/* Arguments of node s->node for samples [lo, hi) of the call. */
+static void fill_io(const struct mt_exec *x, const struct mt_step *s, int64_t lo, int64_t hi,
+                    struct mt_io *io)
+{
+    const struct mt_gnode *gn = &x->graph->node[s->node];
+    const struct mt_node *n = &gn->n;
+    int64_t rows = hi - lo;
+
+    memset(io, 0, sizeof *io);
+    io->dev = x->dev;
+    io->mode = x->mode;
+    io->seed = x->seed;
+    io->step = x->batch.step;
+    io->first = x->batch.first + lo;
+    io->want = s->want;
+    io->acc_in = s->acc_in;
+    io->acc_param = s->acc_param;
+    for (int i = 0; i < n->nin; i++) {
+        io->in[i] = value_tensor(x, gn->in[i], s->micro, lo, rows);
+        if (x->graph->value[gn->in[i]].needs_grad) {
+            io->din[i] = grad_tensor(x, gn->in[i], s->micro, rows);
+        }
+    }
+    for (int i = 0; i < n->nout; i++) {
+        io->out[i] = value_tensor(x, gn->out[i], s->micro, lo, rows);
+        io->dout[i] = grad_tensor(x, gn->out[i], s->micro, rows);
+    }
+    for (int i = 0; i < n->nparam; i++) {
+        io->param[i] = flat_tensor(x->store->param, &x->graph->param[gn->param[i]]);
+        io->dparam[i] = flat_tensor(x->store->grad, &x->graph->param[gn->param[i]]);
+    }
+    for (int i = 0; i < n->nstate; i++) {
+        io->state[i] = flat_tensor(x->store->state, &x->graph->state[gn->state[i]]);
+    }
+    for (int i = 0; i < n->nsaved; i++) {
+        io->saved[i] = item_tensor(x, MT_ITEM_SAVED, s->node * MT_MAXPARAM + i, s->micro,
+                                   n->saved[i], rows);
+    }
+    if (n->scratch_bytes > 0) {
+        struct mt_spec bytes = mt_spec_new(MT_F32, 0, 1, &(int64_t){n->scratch_bytes / 4});
+
+        io->scratch = item_tensor(x, MT_ITEM_SCRATCH, s->node, s->micro, bytes, 0);
+    }
+}
+
+static void use(struct mt_uses *u, enum mt_item_kind kind, int id, int micro)
+{
+    u->item[u->n++] = (struct mt_item){kind, id, micro};
+}
+
+static void use_common(const struct mt_graph *g, const struct mt_step *s, struct mt_uses *u)
+{
+    const struct mt_gnode *gn = &g->node[s->node];
+
+    for (int i = 0; i < gn->n.nsaved; i++) {
+        use(u, MT_ITEM_SAVED, s->node * MT_MAXPARAM + i, s->micro);
+    }
+    if (gn->n.scratch_bytes > 0) {
+        use(u, MT_ITEM_SCRATCH, s->node, s->micro);
+    }
+}
+
+static void fwd_uses(const struct mt_graph *g, const struct mt_step *s, struct mt_uses *u)
+{
+    const struct mt_gnode *gn = &g->node[s->node];
+
+    for (int i = 0; i < gn->n.nin; i++) {
+        use(u, MT_ITEM_VALUE, g->value[gn->in[i]].root, s->micro);
+    }
+    for (int i = 0; i < gn->n.nout; i++) {
+        use(u, MT_ITEM_VALUE, g->value[gn->out[i]].root, s->micro);
+    }
+    use_common(g, s, u);
+}
+
+static void bwd_uses(const struct mt_graph *g, const struct mt_step *s, struct mt_uses *u)
+{
+    const struct mt_gnode *gn = &g->node[s->node];
+    const struct mt_op *op = gn->n.op;
+
+    for (int i = 0; i < gn->n.nin; i++) {
+        const struct mt_value *v = &g->value[gn->in[i]];
+
+        if (op->keep & MT_KEEP_IN) {
+            use(u, MT_ITEM_VALUE, v->root, s->micro);
+        }
+        if (v->needs_grad) {
+            use(u, MT_ITEM_GRAD, v->root, s->micro);
+        }
+    }
+    for (int i = 0; i < gn->n.nout; i++) {
+        const struct mt_value *v = &g->value[gn->out[i]];
+
+        if (op->keep & MT_KEEP_OUT) {
+            use(u, MT_ITEM_VALUE, v->root, s->micro);
+        }
+        if (!(op->flags & MT_OP_LOSS)) {
+            use(u, MT_ITEM_GRAD, v->root, s->micro);
+        }
+    }
+    use_common(g, s, u);
+}
+
+static int run_fwd(struct mt_exec *x, const struct mt_step *s)
+{
+    const struct mt_node *n = &x->graph->node[s->node].n;
+    struct mt_io io;
+    int64_t lo, hi;
+
+    mt_exec_micro(x, x->batch.rows, s->micro, &lo, &hi);
+    if (lo == hi) {
+        return MOTLEY_OK;
+    }
+    fill_io(x, s, lo, hi, &io);
+    return n->op->fwd(n, &io);
+}
+
+/* A process without samples contributes gradients of zero. */
+static int zero_params(struct mt_exec *x, const struct mt_step *s)
+{
+    const struct mt_gnode *gn = &x->graph->node[s->node];
+
+    for (int i = 0; i < gn->n.nparam; i++) {
+        const struct mt_range *r = &x->graph->param[gn->param[i]].range;
+
+        if (!(s->acc_param >> i & 1u)) {
+            MT_TRY(mt_buf_fill(x->store->grad, r->lo * 4, (r->hi - r->lo) * 4, 0));
+        }
+    }
+    return MOTLEY_OK;
+}
+
+static int run_bwd(struct mt_exec *x, const struct mt_step *s)
+{
+    const struct mt_node *n = &x->graph->node[s->node].n;
+    struct mt_io io;
+    int64_t lo, hi;
+
+    mt_exec_micro(x, x->batch.rows, s->micro, &lo, &hi);
+    if (lo == hi) {
+        return zero_params(x, s);
+    }
+    fill_io(x, s, lo, hi, &io);
+    return n->op->bwd(n, &io);
+}
+
+const struct mt_step_kind mt_step_fwd = {"fwd", run_fwd, fwd_uses};
+const struct mt_step_kind mt_step_bwd = {"bwd", run_bwd, bwd_uses};
+
+/* MOTLEY_DEBUG=nan: reads back what a step wrote and names the first that is not finite. */
+static int check_finite(struct mt_exec *x, const struct mt_step *s)
+{
+    const struct mt_gnode *gn = s->node >= 0 ? &x->graph->node[s->node] : NULL;
+    int64_t lo, hi;
+
+    if (s->kind != &mt_step_fwd) {
+        return MOTLEY_OK;
+    }
+    mt_exec_micro(x, x->batch.rows, s->micro, &lo, &hi);
+    for (int o = 0; o < gn->n.nout && lo < hi; o++) {
+        struct mt_tensor t = value_tensor(x, gn->out[o], s->micro, lo, hi - lo);
+        int64_t count = mt_spec_count(&t.spec);
+        float *host = NULL;
+        int st = MOTLEY_OK;
+
+        MT_TRY(MT_NEW_N(x->ctx, count + 1, &host));
+        MT_TRY_OR(end, mt_buf_read(t.buf, t.off * 4, (uint64_t)count * 4, host));
+        for (int64_t i = 0; i < count; i++) {
+            MT_CHECK_OR(end, isfinite(host[i]), MOTLEY_ENUM,
+                        "layer %s: element %" PRId64 " of its output is %g in step %" PRId64,
+                        gn->n.name, i, (double)host[i], x->batch.step);
+        }
+    end:
+        mt_free(x->ctx, host);
+        MT_TRY(st);
+    }
+    return MOTLEY_OK;
+}
+
+int mt_exec_run(struct mt_exec *x, const struct mt_batch *b)
+{
+    x->batch = *b;
+    for (int i = 0; i < x->steps.n; i++) {
+        const struct mt_step *s = &x->steps.step[i];
+
+        MT_TRY(s->kind->run(x, s));
+        if (x->check_nan) {
+            MT_TRY(check_finite(x, s));
+        }
+    }
+    return mt_dev_flush(x->dev);
+}
+
+int mt_exec_clear(struct mt_exec *x)
+{
+    return mt_buf_fill(x->stats.buf, x->stats.off * 4, MT_STATS * 4, 0);
+}
+
+struct mt_tensor mt_exec_output(const struct mt_exec *x)
+{
+    return value_tensor(x, x->graph->output, 0, 0, x->batch.rows);
+}
+
+static int alloc_arenas(struct mt_exec *x)
+{
+    const struct mt_dev_info *info = mt_dev_info(x->dev);
+    uint64_t have = mt_dev_allocated_bytes(x->dev), need = mt_plan_bytes(x->plan);
+    char what[32];
+
+    MT_CHECK(info->memory_bytes == 0 || have + need <= info->memory_bytes, MOTLEY_EDEV,
+             "device %s has %" PRIu64 " MiB; parameters and buffers take %" PRIu64
+             " MiB, and a step of %" PRId64 " samples needs %" PRIu64
+             " MiB more; lower train.batch or raise train.micro_batches",
+             info->name, info->memory_bytes >> 20, have >> 20,
+             x->graph->value[x->graph->x].spec.dim[0], need >> 20);
+    for (int a = 0; a < x->plan->narena; a++) {
+        snprintf(what, sizeof what, "arena %d", a);
+        MT_TRY(mt_buf_new(x->dev, x->plan->arena_bytes[a], what, &x->arena[a]));
+        x->narena++;
+        if (mt_env_has(&x->ctx->env, MT_ENV_DEBUG, "guard")) {
+            MT_TRY(mt_buf_fill(x->arena[a], 0, x->plan->arena_bytes[a], 0x7fc00000u));
+        }
+    }
+    return MOTLEY_OK;
+}
+
+int mt_exec_new(struct mt_dev *dev, struct mt_graph *g, struct mt_store *store,
+                const struct mt_exec_opt *opt, struct mt_steps *steps, struct mt_exec **out)
+{
+    struct mt_plan_opt plan = {.max_alloc = mt_dev_info(dev)->max_alloc_bytes,
+                               .hold = opt->hold_output ? g->value[g->output].root : -1,
+                               .micros = opt->micros};
+    struct mt_exec *x = NULL;
+    int st;
+
+    MT_TRY(MT_NEW(g->ctx, &x));
+    x->ctx = g->ctx;
+    x->dev = dev;
+    x->graph = g;
+    x->store = store;
+    x->optim = opt->optim;
+    x->mode = opt->mode;
+    x->seed = opt->seed;
+    x->clip_norm = opt->clip_norm;
+    x->micros = opt->micros;
+    x->check_nan = mt_env_has(&g->ctx->env, MT_ENV_DEBUG, "nan");
+    x->steps = *steps;
+    memset(steps, 0, sizeof *steps);
+    if (!g->bound) {
+        MT_TRY_OR(fail, mt_graph_bind(g, dev));
+    }
+    MT_TRY_OR(fail, mt_plan_new(g, &x->steps, &plan, &x->plan));
+    MT_TRY_OR(fail, alloc_arenas(x));
+    MT_TRY_OR(fail, mt_update_bind(x));
+    *out = x;
+    return MOTLEY_OK;
+fail:
+    mt_exec_free(x);
+    return st;
+}
+
+void mt_exec_free(struct mt_exec *x)
+{
+    if (x == NULL) {
+        return;
+    }
+    mt_update_unbind(x);
+    for (int a = x->narena - 1; a >= 0; a--) {
+        mt_buf_free(x->arena[a]);
+    }
+    mt_plan_free(x->plan);
+    mt_steps_fini(&x->steps);
+    mt_free(x->ctx, x);
+}

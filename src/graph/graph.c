@@ -1,0 +1,266 @@
+/* graph.c -- nodes and values: appending, sharing of memory, layout of the flat spaces. */
+#include "graph/graph.h"
+
+#include "base/ctx.h"
+#include "base/rng.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int add_value(struct mt_graph *g, const struct mt_spec *spec, int node, int port, int *out)
+{
+    struct mt_value *v;
+
+    MT_TRY(MT_RESIZE(g->ctx, g->nvalue + 1, &g->value));
+    v = &g->value[g->nvalue];
+    v->spec = *spec;
+    v->node = node;
+    v->port = port;
+    v->base = v->root = g->nvalue;
+    *out = g->nvalue++;
+    return MOTLEY_OK;
+}
+
+int mt_graph_new(struct mt_ctx *ctx, const struct mt_spec *x, const struct mt_spec *y,
+                 struct mt_graph **out)
+{
+    struct mt_graph *g = NULL;
+    int st;
+
+    MT_TRY(MT_NEW(ctx, &g));
+    g->ctx = ctx;
+    g->loss = g->output = -1;
+    MT_TRY_OR(fail, add_value(g, x, -1, 0, &g->x));
+    MT_TRY_OR(fail, add_value(g, y, -1, 1, &g->y));
+    *out = g;
+    return MOTLEY_OK;
+fail:
+    mt_graph_free(g);
+    return st;
+}
+
+void mt_graph_free(struct mt_graph *g)
+{
+    if (g == NULL) {
+        return;
+    }
+    for (int i = 0; i < g->nnode; i++) {
+        mt_node_unbind(&g->node[i].n);
+        mt_free(g->ctx, (char *)g->node[i].n.name);
+    }
+    for (int i = 0; i < g->nparam; i++) {
+        mt_free(g->ctx, g->param[i].name);
+    }
+    for (int i = 0; i < g->nstate; i++) {
+        mt_free(g->ctx, g->state[i].name);
+    }
+    mt_free(g->ctx, g->node);
+    mt_free(g->ctx, g->value);
+    mt_free(g->ctx, g->param);
+    mt_free(g->ctx, g->state);
+    mt_free(g->ctx, g);
+}
+
+/* The given name if no node has it, or the operation's name with the next number. */
+static int pick_name(struct mt_graph *g, const struct mt_op *op, const char *name, char **out)
+{
+    int number = 1;
+
+    for (int i = 0; i < g->nnode; i++) {
+        MT_CHECK(name == NULL || strcmp(g->node[i].n.name, name) != 0, MOTLEY_ECONFIG,
+                 "two layers are named '%s'; names must differ", name);
+        number += g->node[i].n.op == op;
+    }
+    if (name != NULL) {
+        return mt_mem_strdup(g->ctx, name, out);
+    }
+    return mt_mem_printf(g->ctx, out, "%s%d", op->name, number);
+}
+
+static int add_params(struct mt_graph *g, const struct mt_node *n, const struct mt_param *desc,
+                      int count, struct mt_gparam **list, int *total, int *index)
+{
+    for (int i = 0; i < count; i++) {
+        struct mt_gparam *p;
+
+        MT_TRY(MT_RESIZE(g->ctx, *total + 1, list));
+        p = &(*list)[*total];
+        MT_TRY(mt_mem_printf(g->ctx, &p->name, "%s.%s", n->name, desc[i].name));
+        p->desc = desc[i];
+        index[i] = (*total)++;
+    }
+    return MOTLEY_OK;
+}
+
+int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const char *name,
+                 const union mt_attr_val *attr, const int *in, int nin, int *out0)
+{
+    struct mt_gnode *gn;
+    struct mt_node *n;
+    char *own = NULL;
+    int grad = 0;
+
+    MT_BUG_IF(nin > MT_MAXIN);
+    MT_TRY(pick_name(g, op, name, &own));
+    if (MT_RESIZE(g->ctx, g->nnode + 1, &g->node) < 0) {
+        mt_free(g->ctx, own);
+        return MOTLEY_EMEM;
+    }
+    gn = &g->node[g->nnode++];
+    n = &gn->n;
+    n->op = op;
+    n->name = own;
+    n->stream = mt_rng_stream(own);
+    n->nin = nin;
+    memcpy(n->attr, attr, sizeof n->attr);
+    for (int i = 0; i < nin; i++) {
+        gn->in[i] = in[i];
+        n->in[i] = g->value[in[i]].spec;
+        grad |= g->value[in[i]].needs_grad;
+    }
+    if (mt_node_infer(n) < 0) {
+        mt_err_prefix("layer %s: ", n->name);
+        return mt_err_trace(MOTLEY_ECONFIG, __func__, __FILE__, __LINE__);
+    }
+    MT_TRY(add_params(g, n, n->param, n->nparam, &g->param, &g->nparam, gn->param));
+    MT_TRY(add_params(g, n, n->state, n->nstate, &g->state, &g->nstate, gn->state));
+    for (int i = 0; i < n->nout; i++) {
+        MT_TRY(add_value(g, &n->out[i], g->nnode - 1, i, &gn->out[i]));
+        g->value[gn->out[i]].needs_grad = grad || n->nparam > 0;
+    }
+    if (op->flags & MT_OP_VIEW) {
+        g->value[gn->out[0]].base = g->value[in[0]].base;
+    }
+    *out0 = gn->out[0];
+    return MOTLEY_OK;
+}
+
+/* Whether some operation that writes memory `root` reads its result again in backward. */
+static int result_is_kept(const struct mt_graph *g, int root)
+{
+    for (int i = 0; i < g->nnode; i++) {
+        const struct mt_gnode *gn = &g->node[i];
+
+        for (int o = 0; o < gn->n.nout; o++) {
+            if (g->value[gn->out[o]].root == root && (gn->n.op->keep & MT_KEEP_OUT)) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* Gives every value its root. In-place results take the memory of their input where nobody else
+ * reads that input and nobody's backward reads what was there. */
+static void share_memory(struct mt_graph *g)
+{
+    for (int i = 0; i < g->nnode; i++) {
+        const struct mt_gnode *gn = &g->node[i];
+
+        for (int k = 0; k < gn->n.nin && !(gn->n.op->flags & MT_OP_VIEW); k++) {
+            g->value[g->value[gn->in[k]].base].consumers++;
+        }
+    }
+    for (int v = 0; v < g->nvalue; v++) {
+        g->value[v].root = -1;
+    }
+    g->value[g->x].root = g->x;
+    g->value[g->y].root = g->y;
+    for (int i = 0; i < g->nnode; i++) {
+        const struct mt_gnode *gn = &g->node[i];
+        const struct mt_op *op = gn->n.op;
+
+        for (int o = 0; o < gn->n.nout; o++) {
+            struct mt_value *v = &g->value[gn->out[o]];
+
+            v->root = v->base != gn->out[o] ? g->value[v->base].root : gn->out[o];
+        }
+        if (op->flags & MT_OP_INPLACE) {
+            const struct mt_value *in = &g->value[gn->in[0]];
+            int root = in->root;
+
+            if (g->value[root].node >= 0 && g->value[in->base].consumers == 1 &&
+                !result_is_kept(g, root)) {
+                g->value[gn->out[0]].root = root;
+            }
+        }
+    }
+}
+
+static uint64_t lay_out(struct mt_gparam *p, int n)
+{
+    uint64_t at = 0;
+
+    for (int i = 0; i < n; i++) {
+        uint64_t count = (uint64_t)mt_spec_count(&p[i].desc.spec);
+
+        p[i].range.lo = at;
+        p[i].range.hi = at + count;
+        at += (count + MT_FLAT_ALIGN - 1) / MT_FLAT_ALIGN * MT_FLAT_ALIGN;
+    }
+    return at;
+}
+
+int mt_graph_finish(struct mt_graph *g, int output, int loss_node)
+{
+    g->output = output;
+    g->loss = loss_node;
+    share_memory(g);
+    g->param_size = lay_out(g->param, g->nparam);
+    g->state_size = lay_out(g->state, g->nstate);
+    return MOTLEY_OK;
+}
+
+int mt_graph_bind(struct mt_graph *g, struct mt_dev *dev)
+{
+    for (int i = 0; i < g->nnode; i++) {
+        if (mt_node_bind(&g->node[i].n, dev) < 0) {
+            int code = mt_err_trace(MOTLEY_EDEV, __func__, __FILE__, __LINE__);
+
+            mt_err_prefix("layer %s: ", g->node[i].n.name);
+            return code;
+        }
+    }
+    g->bound = 1;
+    return MOTLEY_OK;
+}
+
+static struct mt_spec with_batch(struct mt_spec s, int64_t batch)
+{
+    if (s.batched) {
+        s.dim[0] = batch;
+    }
+    return s;
+}
+
+int mt_graph_rebatch(const struct mt_graph *g, int64_t batch, struct mt_graph **out)
+{
+    struct mt_spec x = with_batch(g->value[g->x].spec, batch);
+    struct mt_spec y = with_batch(g->value[g->y].spec, batch);
+    struct mt_graph *copy = NULL;
+    int st, first;
+
+    MT_TRY(mt_graph_new(g->ctx, &x, &y, &copy));
+    for (int i = 0; i < g->nnode; i++) {
+        const struct mt_gnode *gn = &g->node[i];
+
+        MT_TRY_OR(fail, mt_graph_add(copy, gn->n.op, gn->n.name, gn->n.attr, gn->in, gn->n.nin,
+                                     &first));
+    }
+    MT_TRY_OR(fail, mt_graph_finish(copy, g->output, g->loss));
+    *out = copy;
+    return MOTLEY_OK;
+fail:
+    mt_graph_free(copy);
+    return st;
+}
+
+int64_t mt_graph_weights(const struct mt_graph *g)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < g->nparam; i++) {
+        n += mt_spec_count(&g->param[i].desc.spec);
+    }
+    return n;
+}

@@ -1,0 +1,132 @@
+/* store.c -- allocates and fills the flat spaces of one process. */
+#include "graph/store.h"
+
+#include "base/ctx.h"
+#include "device/buf.h"
+#include "device/dev.h"
+
+#include <inttypes.h>
+
+static uint64_t blocks(const struct mt_graph *g)
+{
+    return g->param_size / MT_FLAT_ALIGN;
+}
+
+uint64_t mt_store_bytes(const struct mt_graph *g, const struct mt_optim *optim)
+{
+    uint64_t flats = optim == NULL ? 1 : 2 + (uint64_t)optim->kind->nslots;
+
+    return 4 * (flats * g->param_size + g->state_size + blocks(g) + MT_FLAT_ALIGN + MT_SCALARS);
+}
+
+static int check_room(struct mt_dev *dev, const struct mt_graph *g, const struct mt_optim *optim,
+                      uint64_t more)
+{
+    const struct mt_dev_info *info = mt_dev_info(dev);
+    uint64_t need = mt_store_bytes(g, optim) + more;
+
+    MT_CHECK(info->memory_bytes == 0 || need <= info->memory_bytes, MOTLEY_EDEV,
+             "the network has %" PRId64 " weights; with gradients and optimizer state it needs %"
+             PRIu64 " MiB, device %s has %" PRIu64 " MiB; take a smaller network or a device with "
+             "more memory", mt_graph_weights(g), need >> 20, info->name, info->memory_bytes >> 20);
+    return MOTLEY_OK;
+}
+
+static int upload_groups(struct mt_store *s, const struct mt_graph *g)
+{
+    uint32_t *group = NULL;
+    int st = MOTLEY_OK;
+
+    MT_TRY(MT_NEW_N(s->ctx, blocks(g), &group));
+    for (int i = 0; i < g->nparam; i++) {
+        const struct mt_range *r = &g->param[i].range;
+
+        for (uint64_t b = r->lo / MT_FLAT_ALIGN; b * MT_FLAT_ALIGN < r->hi; b++) {
+            group[b] = (uint32_t)g->param[i].desc.decay;
+        }
+    }
+    st = mt_buf_write(s->group, 0, blocks(g) * 4, group);
+    mt_free(s->ctx, group);
+    return st;
+}
+
+static int new_zeroed(struct mt_dev *dev, uint64_t elements, const char *what,
+                      struct mt_buf **buf)
+{
+    MT_TRY(mt_buf_new(dev, elements * 4, what, buf));
+    return mt_buf_fill(*buf, 0, elements * 4, 0);
+}
+
+int mt_store_new(struct mt_dev *dev, const struct mt_graph *g, const struct mt_optim *optim,
+                 uint64_t more, struct mt_store **out)
+{
+    struct mt_store *s = NULL;
+    int st;
+
+    MT_CHECK(g->param_size > 0, MOTLEY_ECONFIG, "the network has no weights to train");
+    MT_TRY(check_room(dev, g, optim, more));
+    MT_TRY(MT_NEW(g->ctx, &s));
+    s->ctx = g->ctx;
+    s->dev = dev;
+    s->size = g->param_size;
+    s->state_size = g->state_size;
+    MT_TRY_OR(fail, new_zeroed(dev, s->size, "parameters", &s->param));
+    if (s->state_size > 0) {
+        MT_TRY_OR(fail, new_zeroed(dev, s->state_size, "running state", &s->state));
+    }
+    if (optim != NULL) {
+        MT_TRY_OR(fail, new_zeroed(dev, s->size + MT_FLAT_ALIGN, "gradients", &s->grad));
+        for (int i = 0; i < optim->kind->nslots; i++) {
+            MT_TRY_OR(fail, new_zeroed(dev, s->size, "optimizer state", &s->slot[i]));
+        }
+        MT_TRY_OR(fail, mt_buf_new(dev, blocks(g) * 4, "parameter groups", &s->group));
+        MT_TRY_OR(fail, upload_groups(s, g));
+        MT_TRY_OR(fail, new_zeroed(dev, MT_SCALARS, "step scalars", &s->scalar));
+    }
+    *out = s;
+    return MOTLEY_OK;
+fail:
+    mt_store_free(s);
+    return st;
+}
+
+void mt_store_free(struct mt_store *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    mt_buf_free(s->scalar);
+    mt_buf_free(s->group);
+    for (int i = MT_OPTIM_SLOTS - 1; i >= 0; i--) {
+        mt_buf_free(s->slot[i]);
+    }
+    mt_buf_free(s->grad);
+    mt_buf_free(s->state);
+    mt_buf_free(s->param);
+    mt_free(s->ctx, s);
+}
+
+static int init_list(struct mt_store *s, const struct mt_gparam *list, int n, struct mt_buf *buf,
+                     uint64_t seed)
+{
+    for (int i = 0; i < n; i++) {
+        const struct mt_range *r = &list[i].range;
+        float *host = NULL;
+        int st;
+
+        MT_TRY(MT_NEW_N(s->ctx, r->hi - r->lo, &host));
+        st = mt_init_fill(s->ctx, &list[i].desc, list[i].name, seed, host);
+        if (st == MOTLEY_OK) {
+            st = mt_buf_write(buf, r->lo * 4, (r->hi - r->lo) * 4, host);
+        }
+        mt_free(s->ctx, host);
+        MT_TRY(st);
+    }
+    return MOTLEY_OK;
+}
+
+int mt_store_init(struct mt_store *s, const struct mt_graph *g, uint64_t seed)
+{
+    MT_TRY(init_list(s, g->param, g->nparam, s->param, seed));
+    return init_list(s, g->state, g->nstate, s->state, seed);
+}

@@ -1,0 +1,99 @@
+/* update.c -- loss statistics, gradient norm, scale and optimizer as steps.
+ *
+ *   stats    S += (loss, count, hits) of a micro-batch
+ *   norm     P_k = sum of g^2 over the k-th part of the flat space         k = 0 .. PARTS-1
+ *   scale    scale = c / count,  c = min(1, clip / (|g| / count + 1e-6))   c = 1 without clipping
+ *   update   the optimizer's kernel on a range
+ *
+ * All of it stays on the device: nobody waits for the count. */
+#include "graph/update.h"
+
+#include "base/ctx.h"
+#include "device/buf.h"
+#include "device/dev.h"
+
+enum { STATS, NORM, SCALE };
+
+#define PARTS 256   /* partial sums of squares: the groups of one launch, fixed so that the sum's
+                       order does not depend on the device */
+
+static int run_stats(struct mt_exec *x, const struct mt_step *s)
+{
+    const struct mt_gnode *gn = &x->graph->node[s->node];
+    const struct mt_placed *p = mt_plan_find(
+        x->plan, (struct mt_item){MT_ITEM_VALUE, x->graph->value[gn->out[0]].root, s->micro});
+    int64_t lo, hi;
+    int acc = x->mode == MT_EVAL || s->acc_in;
+
+    mt_exec_micro(x, x->batch.rows, s->micro, &lo, &hi);
+    if (lo == hi) {
+        return acc ? MOTLEY_OK : mt_exec_clear(x);
+    }
+    return mt_launch(x->dev, x->kernel[STATS], mt_groups(1, MT_WG),
+                     MT_ARGS(mt_t(&x->stats), mt_b(x->arena[p->arena], p->off / 4),
+                             mt_u32((uint32_t)acc)));
+}
+
+static void stats_uses(const struct mt_graph *g, const struct mt_step *s, struct mt_uses *u)
+{
+    u->item[u->n++] =
+        (struct mt_item){MT_ITEM_VALUE, g->value[g->node[s->node].out[0]].root, s->micro};
+}
+
+static int run_norm(struct mt_exec *x, const struct mt_step *s)
+{
+    uint64_t n = s->range.hi - s->range.lo;
+
+    return mt_launch(x->dev, x->kernel[NORM], mt_groups(PARTS, MT_WG),
+                     MT_ARGS(mt_b(x->partial, 0), mt_b(x->store->grad, s->range.lo), mt_u64(n)));
+}
+
+static int run_scale(struct mt_exec *x, const struct mt_step *s)
+{
+    (void)s;
+    return mt_launch(x->dev, x->kernel[SCALE], mt_groups(1, MT_WG),
+                     MT_ARGS(mt_b(x->store->scalar, 0), mt_t(&x->stats), mt_b(x->partial, 0),
+                             mt_u32(PARTS), mt_f32((float)x->clip_norm)));
+}
+
+static int run_update(struct mt_exec *x, const struct mt_step *s)
+{
+    struct mt_optim_args a = {.param = x->store->param, .grad = x->store->grad,
+                              .group = x->store->group, .scalar = x->store->scalar,
+                              .range = s->range, .step = x->batch.step, .lr = x->batch.lr};
+
+    for (int i = 0; i < MT_OPTIM_SLOTS; i++) {
+        a.slot[i] = x->store->slot[i];
+    }
+    return mt_optim_update(x->optim, x->dev, &a);
+}
+
+const struct mt_step_kind mt_step_stats = {"stats", run_stats, stats_uses};
+const struct mt_step_kind mt_step_norm = {"norm", run_norm, NULL};
+const struct mt_step_kind mt_step_scale = {"scale", run_scale, NULL};
+const struct mt_step_kind mt_step_update = {"update", run_update, NULL};
+
+int mt_update_bind(struct mt_exec *x)
+{
+    static const char *const func[] = {"update_stats", "update_norm", "update_scale"};
+
+    for (int i = 0; i < 3; i++) {
+        MT_TRY(mt_kernel_get(x->dev, "update", func[i], NULL, &x->kernel[i]));
+    }
+    x->stats.spec = mt_spec_new(MT_F32, 0, 1, &(int64_t){MT_STATS});
+    if (x->mode == MT_TRAIN) {
+        x->stats.buf = x->store->grad;
+        x->stats.off = x->store->size;
+        MT_TRY(mt_buf_new(x->dev, PARTS * 4, "partial sums of the gradient norm", &x->partial));
+        return mt_buf_fill(x->partial, 0, PARTS * 4, 0);
+    }
+    MT_TRY(mt_buf_new(x->dev, MT_FLAT_ALIGN * 4, "statistics of evaluation", &x->own_stats));
+    x->stats.buf = x->own_stats;
+    return mt_exec_clear(x);
+}
+
+void mt_update_unbind(struct mt_exec *x)
+{
+    mt_buf_free(x->own_stats);
+    mt_buf_free(x->partial);
+}
