@@ -4,6 +4,8 @@
  * hosts with different C libraries draw the same weights. The build turns contraction off. */
 #include "base/rng.h"
 
+#include "base/same.h"
+
 #include <math.h>
 
 static uint64_t mix(uint64_t z)   /* splitmix64: S. Vigna, public domain algorithm */
@@ -66,25 +68,6 @@ double mt_rng_uniform(struct mt_rng_key key, uint64_t index)
     return ((double)m + 0.5) * (1.0 / 4503599627370496.0);   /* 2^-52, exact */
 }
 
-/* Natural logarithm of 0 < x < 1 from + - * / alone: x = m 2^e with m in [sqrt(1/2), sqrt(2)),
- * log m = 2 atanh(s), s = (m-1)/(m+1), |s| < 0.172; 12 terms leave an error below 1e-19. */
-static double log_portable(double x)
-{
-    int e;
-    double m = frexp(x, &e), s, s2, sum = 0;
-
-    if (m < 0.70710678118654752440) {
-        m *= 2;
-        e--;
-    }
-    s = (m - 1) / (m + 1);
-    s2 = s * s;
-    for (int k = 23; k >= 1; k -= 2) {
-        sum = sum * s2 + 1.0 / k;
-    }
-    return 2 * s * sum + e * 0.69314718055994530942;
-}
-
 static double ratio(const double *num, const double *den, double r)
 {
     double a = num[7], b = den[7];
@@ -129,7 +112,7 @@ static double normal_quantile(double p)
     if (fabs(q) <= 0.425) {
         return q * ratio(a, b, 0.180625 - q * q);
     }
-    r = sqrt(-log_portable(q < 0 ? p : 1 - p));
+    r = sqrt(-mt_same_log(q < 0 ? p : 1 - p));
     x = r <= 5 ? ratio(c, d, r - 1.6) : ratio(e, f, r - 5);
     return q < 0 ? -x : x;
 }

@@ -36,9 +36,11 @@ struct mt_optim_kind {
     const struct mt_attr *attrs;          /* the first is lr; weight_decay where it has one */
     int nslots;
     const char *const *slots;             /* names for checkpoints: "exp_avg", ... */
-    const char *file, *kernel;            /* cl/<file>.cl, function: parameters, gradients, slots,
-                                             group, scalar, count, then the numbers of: */
-    int (*numbers)(const struct mt_optim *o, int64_t step, double lr, float *num);   /* how many */
+    const char *file, *kernel, *defines;  /* function of cl/<file>.cl, built with defines; its
+                                             arguments: parameters, gradients, slots, group,
+                                             scalar, count, then `numbers` floats: */
+    int numbers;
+    void (*fill)(const struct mt_optim *o, int64_t step, double lr, float *num);
 };
 
 #define MT_OPTIM_NUMBERS 8
@@ -60,16 +62,5 @@ int mt_optim_bind(struct mt_optim *o, struct mt_dev *dev);
 int mt_optim_update(const struct mt_optim *o, struct mt_dev *dev,
                     const struct mt_optim_args *a);
 double mt_optim_lr(const struct mt_optim *o);           /* the base rate */
-
-/* ---- sched.c: the learning rate as a pure function of the step ---------------------------- */
-
-struct mt_sched;
-
-/* t: the `schedule` section, NULL: constant. base: the optimizer's lr; total: steps planned (0:
- * unknown: schedules that need it are refused, with the remedy). */
-int mt_sched_new(struct mt_ctx *ctx, const struct mt_tree *t, double base, int64_t total,
-                 int64_t steps_per_epoch, struct mt_sched **out);
-void mt_sched_free(struct mt_sched *s);
-double mt_sched_lr(const struct mt_sched *s, int64_t step);
 
 #endif
