@@ -1,0 +1,72 @@
+# src.mk -- what is built and installed, besides the operations. One file a line, alphabetical
+# within its list, headers too. To add a file, add its line `<list> += <file>`:
+#
+#     core_sources     the library; also headers of tests' and other lists' files
+#     mpi_sources      comm/mpi.c and nothing else: the only file that sees mpi.h
+#     optim_sources    optimizers; each `const struct mt_optim_kind NAME = {` at the start of a
+#                      line goes into mt_optims[], in this order
+#     reader_sources   data readers, likewise `const struct mt_reader NAME = {`, mt_readers[]
+#     kernel_sources   files in cl/ that belong to no operation
+#     program_sources  src/cli
+#     public_headers   installed
+#     doc_files        documentation and examples, distributed
+
+core_sources =
+core_sources += src/base/attr.h
+core_sources += src/base/ctx.c
+core_sources += src/base/ctx.h
+core_sources += src/base/env.c
+core_sources += src/base/env.h
+core_sources += src/base/err.c
+core_sources += src/base/err.h
+core_sources += src/base/file.c
+core_sources += src/base/file.h
+core_sources += src/base/hash.c
+core_sources += src/base/hash.h
+core_sources += src/base/log.c
+core_sources += src/base/log.h
+core_sources += src/base/mem.c
+core_sources += src/base/mem.h
+core_sources += src/base/rng.c
+core_sources += src/base/rng.h
+core_sources += src/base/tree.h
+core_sources += src/comm/comm.h
+core_sources += src/config/config.h
+core_sources += src/data/data.h
+core_sources += src/device/buf.h
+core_sources += src/device/dev.h
+core_sources += src/device/embedded.h
+core_sources += src/device/gemm.h
+core_sources += src/device/launch.h
+core_sources += src/device/place.h
+core_sources += src/device/tensor.c
+core_sources += src/device/tensor.h
+core_sources += src/graph/exec.h
+core_sources += src/graph/graph.h
+core_sources += src/graph/plan.h
+core_sources += src/graph/step.h
+core_sources += src/graph/store.h
+core_sources += src/ops/op.h
+core_sources += src/optim/optim.h
+core_sources += src/parallel/par.h
+
+mpi_sources =
+
+optim_sources =
+
+reader_sources =
+
+kernel_sources =
+
+public_headers =
+public_headers += include/motley.h
+
+program_sources =
+# with src/cli/main.c, uncomment:
+# bin_PROGRAMS += motley
+# motley_SOURCES = $(program_sources)
+# motley_LDADD = libmotley-suites.la libmotley-core.la
+
+doc_files =
+doc_files += LICENSE
+EXTRA_DIST += $(doc_files)

@@ -1,0 +1,48 @@
+# tests.mk -- the tests. One a line, alphabetical: `<list> += <file>`, and that is all:
+#
+#     unit_tests       tests/unit/<name> (no .c): a cmocka program of that one source file
+#     parallel_tests   tests/parallel/<name> (no .c): a program run with as many processes as the
+#                      line "Ranks: 1 2 3 4" in its source says
+#     sys_tests        tests/sys/<name>.sh: uses the program; see tests/run.sh for its variables
+#     structure_tests  scripts that look at the source and at what was built
+#     suite_sources    the kit that runs the operation suites of ops.mk
+#     test_files       other files that tests need: distributed
+#
+# Exit codes: 0 passed, 77 could not run here (says why), 99 set-up failed, else failed.
+
+unit_tests =
+
+parallel_tests =
+
+sys_tests =
+
+structure_tests =
+structure_tests += tests/complete.sh
+structure_tests += tests/headers.sh
+structure_tests += tests/layering.sh
+structure_tests += tests/style.sh
+structure_tests += tests/symbols.sh
+
+suite_sources =
+# with tests/kit.c and tests/optest.c, uncomment:
+# noinst_LTLIBRARIES += libmotley-suites.la
+# libmotley_suites_la_SOURCES = $(suite_sources) $(op_suites)
+# nodist_libmotley_suites_la_SOURCES = gen/suites.c
+# check_PROGRAMS += tests/optest
+# tests_optest_LDADD = libmotley-suites.la libmotley-core.la
+# TESTS += tests/optest$(EXEEXT)
+
+test_files =
+test_files += tests/nocmocka.sh
+test_files += tests/run.sh
+test_files += tests/symbols.txt
+
+EXTRA_DIST += $(sys_tests) $(structure_tests) $(test_files)
+if HAVE_CMOCKA
+check_PROGRAMS += $(unit_tests)
+TESTS += $(unit_tests)
+else
+TESTS += tests/nocmocka.sh
+endif
+check_PROGRAMS += $(parallel_tests)
+TESTS += $(parallel_tests) $(sys_tests) $(structure_tests)
