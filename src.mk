@@ -12,6 +12,7 @@
 #     doc_files        documentation and examples, distributed
 
 core_sources =
+core_sources += src/base/attr.c
 core_sources += src/base/attr.h
 core_sources += src/base/ctx.c
 core_sources += src/base/ctx.h
@@ -23,12 +24,21 @@ core_sources += src/base/file.c
 core_sources += src/base/file.h
 core_sources += src/base/hash.c
 core_sources += src/base/hash.h
+core_sources += src/base/json.c
+core_sources += src/base/json.h
 core_sources += src/base/log.c
 core_sources += src/base/log.h
 core_sources += src/base/mem.c
 core_sources += src/base/mem.h
+core_sources += src/base/num.c
+core_sources += src/base/num.h
 core_sources += src/base/rng.c
 core_sources += src/base/rng.h
+core_sources += src/base/same.c
+core_sources += src/base/same.h
+core_sources += src/base/text.c
+core_sources += src/base/text.h
+core_sources += src/base/tree.c
 core_sources += src/base/tree.h
 core_sources += src/comm/comm.h
 core_sources += src/config/config.h
@@ -41,22 +51,44 @@ core_sources += src/device/launch.h
 core_sources += src/device/place.h
 core_sources += src/device/tensor.c
 core_sources += src/device/tensor.h
+core_sources += src/graph/build.c
+core_sources += src/graph/exec.c
 core_sources += src/graph/exec.h
+core_sources += src/graph/graph.c
 core_sources += src/graph/graph.h
+core_sources += src/graph/init.c
+core_sources += src/graph/order.c
+core_sources += src/graph/plan.c
 core_sources += src/graph/plan.h
 core_sources += src/graph/step.h
+core_sources += src/graph/store.c
 core_sources += src/graph/store.h
+core_sources += src/graph/update.c
+core_sources += src/graph/update.h
 core_sources += src/ops/op.h
+core_sources += src/optim/optim.c
 core_sources += src/optim/optim.h
+core_sources += src/optim/sched.c
+core_sources += src/optim/sched.h
 core_sources += src/parallel/par.h
 
 mpi_sources =
 
 optim_sources =
+optim_sources += src/optim/adagrad.c
+optim_sources += src/optim/adam.c
+optim_sources += src/optim/rmsprop.c
+optim_sources += src/optim/sgd.c
 
 reader_sources =
 
 kernel_sources =
+kernel_sources += cl/adagrad.cl
+kernel_sources += cl/adam.cl
+kernel_sources += cl/motley.clh
+kernel_sources += cl/rmsprop.cl
+kernel_sources += cl/sgd.cl
+kernel_sources += cl/update.cl
 
 public_headers =
 public_headers += include/motley.h

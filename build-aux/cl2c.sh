@@ -17,8 +17,8 @@ for file in "$@"; do
     n=$((n + 1))
     echo
     echo "/* $file */"
-    echo "static const char text_$n[] = {"
-    od -An -v -tx1 "$srcdir/$file" | sed "s/ *\\([0-9a-f][0-9a-f]\\)/'\\\\x\\1',/g"
+    echo "static const unsigned char text_$n[] = {"
+    od -An -v -tx1 "$srcdir/$file" | sed 's/ *\([0-9a-f][0-9a-f]\)/0x\1,/g'
     echo '0};'
 done
 echo
@@ -26,6 +26,7 @@ echo 'const struct mt_embedded mt_embedded[] = {'
 n=0
 for file in "$@"; do
     n=$((n + 1))
-    echo "    {\"${file##*/}\", text_$n},"
+    name=${file##*/}
+    echo "    {\"${name%.cl}\", text_$n, sizeof text_$n - 1},"
 done
-echo '    {NULL, NULL}};'
+echo '    {NULL, NULL, 0}};'

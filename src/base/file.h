@@ -10,14 +10,15 @@ struct mt_ctx;
 /* Whole file into a new block, a zero byte after its end. Gives *data. */
 int mt_file_read(struct mt_ctx *ctx, const char *path, char **data, size_t *bytes);
 
-/* Write to path.tmp-<pid>, sync, rename to path, sync the folder: path is old or new, never half. */
+/* Write to path.tmp-<pid>, sync, rename to path, sync the folder: path is old or new, never
+ * half. */
 int mt_file_write(struct mt_ctx *ctx, const char *path, const void *data, size_t bytes);
 
 int mt_file_exists(const char *path);
 int mt_dir_exists(const char *path);
 int mt_dir_make(struct mt_ctx *ctx, const char *path);     /* with parents; exists: fine */
 int mt_dir_sync(struct mt_ctx *ctx, const char *path);
-int mt_dir_remove(struct mt_ctx *ctx, const char *path);   /* with its files, not with folders in it */
+int mt_dir_remove(struct mt_ctx *ctx, const char *path);   /* with its files, not its folders */
 
 /* Names in a folder, sorted by strcmp, without . and ..; release with mt_dir_list_free. */
 int mt_dir_list(struct mt_ctx *ctx, const char *path, char ***names, int *n);

@@ -50,8 +50,8 @@ void mt_json_drop(struct mt_json *j);
 /* text (bytes long) to a tree: objects are maps, null is MT_TREE_NULL, the rest are scalars
  * (numbers in text form that reads back exactly; true, false). file: its name in messages and in
  * the nodes. Objects that name a key twice are refused. MOTLEY_EFORMAT, "file:line:col: ...", if
- * it is no JSON. Gives *out. Values are read with mt_tree_get, mt_tree_int, mt_tree_num, mt_tree_text of
- * tree.h, or by a table with mt_tree_attrs. */
+ * it is no JSON. Gives *out. Values are read with mt_tree_get, mt_tree_int, mt_tree_num,
+ * mt_tree_text of tree.h, or by a table with mt_tree_attrs. */
 int mt_json_parse(struct mt_ctx *ctx, const char *text, size_t bytes, const char *file,
                   struct mt_tree **out);
 

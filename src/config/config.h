@@ -50,7 +50,7 @@ struct mt_config {
     } parallel;
 
     struct {
-        int64_t every;                  /* steps; 0: at the end of each epoch; -1: only at the end */
+        int64_t every;                  /* steps; 0: after each epoch; -1: only at the end */
         int64_t keep;                   /* newest ones kept */
         const char *init_from;          /* folder of a checkpoint or run: weights only; NULL */
     } checkpoint;

@@ -1,12 +1,15 @@
-/* embedded.h -- the text of the kernel files in cl/, as compiled into the library. */
+/* embedded.h -- the kernel files of cl/ as they were when the library was built.
+ *
+ * build-aux/cl2c.sh writes the table. cl/relu.cl is "relu", cl/motley.clh is "motley.clh". */
 #ifndef MT_DEVICE_EMBEDDED_H
 #define MT_DEVICE_EMBEDDED_H
 
-/* name: as in cl/ ("linear.cl", "motley.clh"); text: the file, NUL-terminated. */
 struct mt_embedded {
-    const char *name, *text;
+    const char *name;            /* NULL: end of the table */
+    const unsigned char *text;
+    unsigned long bytes;
 };
 
-extern const struct mt_embedded mt_embedded[];   /* ends in {NULL, NULL}; made by cl2c.sh */
+extern const struct mt_embedded mt_embedded[];
 
 #endif

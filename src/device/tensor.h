@@ -34,7 +34,7 @@ struct mt_range {
 
 struct mt_spec mt_spec_new(enum mt_dtype dtype, int batched, int rank, const int64_t *dim);
 int64_t mt_spec_count(const struct mt_spec *s);     /* elements */
-int64_t mt_spec_inner(const struct mt_spec *s);     /* elements of one sample: product of dim[1..] */
+int64_t mt_spec_inner(const struct mt_spec *s);     /* elements of a sample: product of dim[1..] */
 int64_t mt_spec_rows(const struct mt_spec *s);      /* product of all but the last dimension */
 int64_t mt_spec_last(const struct mt_spec *s);      /* last dimension; 1 for rank 0 */
 uint64_t mt_spec_bytes(const struct mt_spec *s);

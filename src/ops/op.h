@@ -9,8 +9,9 @@
  *   - fwd writes every element of out[] and saved[] for the samples present.
  *   - bwd *writes* din[i], or adds to it if io->acc_in has bit i (another consumer was first);
  *     it *writes* dparam[i], or adds if io->acc_param has bit i (a micro-batch or another user of
- *     the parameter was first). din[i].buf is NULL where nobody wants that gradient; io->want says whether data gradients, parameter
- *     gradients or both are asked for (schedules may ask in two calls).
+ *     the parameter was first). din[i].buf is NULL where nobody wants that gradient;
+ *     io->want says whether data gradients, parameter gradients or both are asked for (schedules
+ *     may ask in two calls).
  *   - tensors in io carry the actual number of samples in dim[0]; it is at least 1 and at most
  *     the planned one. Nothing is padded.
  *   - gradients are of the *sum* over samples; nobody divides by a batch size.
