@@ -18,6 +18,12 @@ int mt_buf_new(struct mt_dev *dev, uint64_t bytes, const char *what, struct mt_b
 void mt_buf_free(struct mt_buf *buf);
 uint64_t mt_buf_bytes(const struct mt_buf *buf);
 
+/* With MOTLEY_DEBUG=guard: whether the words before and behind the buffer are as they were. Waits.
+ * mt_buf_free and mt_dev_finish do it too. */
+int mt_buf_check(struct mt_buf *buf);
+/* Whether a range lies in the buffer; what: who asks, for the message. */
+int mt_buf_inside(const struct mt_buf *buf, uint64_t off, uint64_t bytes, const char *what);
+
 /* Blocking, after everything enqueued before: for set-up, checkpoints, tests. */
 int mt_buf_write(struct mt_buf *buf, uint64_t off, uint64_t bytes, const void *src);
 int mt_buf_read(struct mt_buf *buf, uint64_t off, uint64_t bytes, void *dst);

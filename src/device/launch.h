@@ -22,9 +22,8 @@ struct mt_kernel;
 int mt_kernel_get(struct mt_dev *dev, const char *file, const char *func, const char *defines,
                   struct mt_kernel **kernel);
 
-/* The text of a kernel file, as embedded or from MOTLEY_CL_DIR; NULL if there is none. List of
- * the files: mt_kernel_files, ends in NULL. */
-const char *const *mt_kernel_files(void);
+/* Name of embedded kernel file number i ("relu"), NULL behind the last one. */
+const char *mt_kernel_file(int i);
 
 struct mt_arg {
     enum mt_arg_kind { MT_ARG_TENSOR, MT_ARG_U32, MT_ARG_I32, MT_ARG_F32, MT_ARG_U64,
