@@ -267,10 +267,27 @@ struct mt_tensor mt_exec_output(const struct mt_exec *x)
     return value_tensor(x, x->graph->output, 0, 0, x->batch.rows);
 }
 
-static int alloc_arenas(struct mt_exec *x)
+/* Takes over what fits of another executor's arenas; returns the bytes still to be allocated. */
+static uint64_t borrow_arenas(struct mt_exec *x, const struct mt_exec *from)
+{
+    uint64_t need = 0;
+
+    for (int a = 0; a < x->plan->narena; a++) {
+        if (from != NULL && a < from->narena &&
+            mt_buf_bytes(from->arena[a]) >= x->plan->arena_bytes[a]) {
+            x->arena[a] = from->arena[a];
+            x->borrowed[a] = 1;
+        } else {
+            need += x->plan->arena_bytes[a];
+        }
+    }
+    return need;
+}
+
+static int alloc_arenas(struct mt_exec *x, const struct mt_exec *share)
 {
     const struct mt_dev_info *info = mt_dev_info(x->dev);
-    uint64_t have = mt_dev_allocated_bytes(x->dev), need = mt_plan_bytes(x->plan);
+    uint64_t have = mt_dev_allocated_bytes(x->dev), need = borrow_arenas(x, share);
     char what[32];
 
     MT_CHECK(info->memory_bytes == 0 || have + need <= info->memory_bytes, MOTLEY_EDEV,
@@ -280,9 +297,12 @@ static int alloc_arenas(struct mt_exec *x)
              info->name, info->memory_bytes >> 20, have >> 20,
              x->graph->value[x->graph->x].spec.dim[0], need >> 20);
     for (int a = 0; a < x->plan->narena; a++) {
+        x->narena++;
+        if (x->borrowed[a]) {
+            continue;
+        }
         snprintf(what, sizeof what, "arena %d", a);
         MT_TRY(mt_buf_new(x->dev, x->plan->arena_bytes[a], what, &x->arena[a]));
-        x->narena++;
         if (mt_env_has(&x->ctx->env, MT_ENV_DEBUG, "guard")) {
             MT_TRY(mt_buf_fill(x->arena[a], 0, x->plan->arena_bytes[a], 0x7fc00000u));
         }
@@ -316,7 +336,7 @@ int mt_exec_new(struct mt_dev *dev, struct mt_graph *g, struct mt_store *store,
         MT_TRY_OR(fail, mt_graph_bind(g, dev));
     }
     MT_TRY_OR(fail, mt_plan_new(g, &x->steps, &plan, &x->plan));
-    MT_TRY_OR(fail, alloc_arenas(x));
+    MT_TRY_OR(fail, alloc_arenas(x, opt->share));
     MT_TRY_OR(fail, mt_update_bind(x));
     *out = x;
     return MOTLEY_OK;
@@ -332,7 +352,9 @@ void mt_exec_free(struct mt_exec *x)
     }
     mt_update_unbind(x);
     for (int a = x->narena - 1; a >= 0; a--) {
-        mt_buf_free(x->arena[a]);
+        if (!x->borrowed[a]) {
+            mt_buf_free(x->arena[a]);
+        }
     }
     mt_plan_free(x->plan);
     mt_steps_fini(&x->steps);

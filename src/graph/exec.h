@@ -31,6 +31,7 @@ struct mt_exec {
     struct mt_plan *plan;
     int narena;
     struct mt_buf *arena[MT_MAXARENA];
+    int borrowed[MT_MAXARENA];       /* the arena is another executor's */
     struct mt_tensor stats;          /* MT_STATS sums of the call */
     struct mt_kernel *kernel[3];     /* of update.c */
     struct mt_buf *partial;          /* of the norm: sums of squares */
@@ -47,6 +48,8 @@ struct mt_exec_opt {
     double clip_norm;
     const struct mt_optim *optim;
     int hold_output;                 /* output must be readable after the call */
+    const struct mt_exec *share;     /* use its arenas where they are large enough: the two never
+                                        run at the same time; it must live longer; NULL: none */
 };
 
 /* steps: taken over (emptied). Memory is planned, compared with the device, then allocated.

@@ -55,7 +55,7 @@ static int touch(struct mt_plan *p, const struct mt_graph *g, struct mt_item it,
             .item = it,
             .bytes = (bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES,
             .first = step,
-            .arena = it.kind == MT_ITEM_VALUE && g->value[it.id].node < 0 ? -1 : 0};
+            .arena = it.kind == MT_ITEM_VALUE && (it.id == g->x || it.id == g->y) ? -1 : 0};
     }
     p->placed[*slot].last = step;
     return MOTLEY_OK;
