@@ -101,4 +101,5 @@ program_sources =
 
 doc_files =
 doc_files += LICENSE
+doc_files += docs/design.md
 EXTRA_DIST += $(doc_files)
