@@ -11,6 +11,8 @@
 # Exit codes: 0 passed, 77 could not run here (says why), 99 set-up failed, else failed.
 
 unit_tests =
+unit_tests += tests/unit/base
+unit_tests += tests/unit/rng
 
 parallel_tests =
 
