@@ -23,29 +23,11 @@ void mt_json_init(struct mt_json *j, struct mt_ctx *ctx, int indent)
     j->indent = indent;
 }
 
-/* Bytes of the UTF-8 sequence at s, 0 if it is none (also surrogates and overlong forms). */
-static int utf8_bytes(const unsigned char *s)
-{
-    int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-            : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
-
-    for (int i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)
-        || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) {
-        return 0;
-    }
-    return n;
-}
-
 static void quote(struct mt_text *t, const char *s)
 {
     mt_text_put(t, "\"", 1);
     while (*s != '\0') {
-        int n = utf8_bytes((const unsigned char *)s);
+        int n = mt_text_utf8(s);
 
         if (n == 0) {
             mt_text_put(t, "\xef\xbf\xbd", 3);

@@ -26,4 +26,7 @@ void mt_text_put(struct mt_text *t, const char *s, size_t len);
 int mt_text_take(struct mt_text *t, char **out);
 void mt_text_drop(struct mt_text *t);
 
+/* Bytes of the UTF-8 sequence at s (ends in a zero byte, which counts as 1), 0 if it is none. */
+int mt_text_utf8(const char *s);
+
 #endif

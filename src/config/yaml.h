@@ -1,0 +1,26 @@
+/* yaml.h -- YAML text to a tree with positions, and back. */
+#ifndef MT_CONFIG_YAML_H
+#define MT_CONFIG_YAML_H
+
+#include "base/text.h"
+#include "base/tree.h"
+
+#include <stddef.h>
+
+struct mt_ctx;
+
+/* One document of YAML 1.2 (bytes long, with a zero byte behind it). file: its name in messages
+ * and nodes. places: whether lines and columns mean something to the reader (not so for the value
+ * of an override). Keys are scalars and stand once in a map; an alias gives a copy of what its
+ * anchor names; tags and merge keys are refused. An empty text is a node of kind MT_TREE_NULL.
+ * MOTLEY_ECONFIG, "file:line:col: ...", for all that is wrong. Gives *out. */
+int mt_yaml_parse(struct mt_ctx *ctx, const char *text, size_t bytes, const char *file,
+                  int places, struct mt_tree **out);
+
+/* Adds a tree as YAML that parses to an equal tree. indent: blanks in front of its lines; the text
+ * so far ends after "key:" or "-" (or is empty). Ends with a newline. */
+void mt_yaml_print(struct mt_text *out, const struct mt_tree *t, int indent);
+/* Adds one scalar, quoted where it must be. */
+void mt_yaml_scalar(struct mt_text *out, const char *text);
+
+#endif
