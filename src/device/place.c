@@ -1,9 +1,10 @@
 /* place.c -- cores and memory by hwloc; the only file that includes it.
  *
  * hwloc skips CPU devices of OpenCL and knows the place of a GPU only by its PCI address, which
- * not every driver tells: "unknown" is an ordinary answer. Without hwloc (HAVE_HWLOC not set) the
+ * not every driver tells: "unknown" is an ordinary answer. Without hwloc the
  * processors that the system lets this process use are counted instead. */
 #define _GNU_SOURCE   /* sched_getaffinity */
+#include "config.h"
 #include "device/place.h"
 
 #include "base/ctx.h"
@@ -11,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#if HAVE_HWLOC
+#if MOTLEY_HAVE_HWLOC
 #include <hwloc.h>
 
 /* A topology with PCI devices. Reading it takes milliseconds: set-up only. */
