@@ -6,3 +6,7 @@
 op_sources =
 op_kernels =
 op_suites =
+
+op_sources += src/ops/relu.c
+op_kernels += cl/relu.cl
+op_suites += tests/ops/relu.c

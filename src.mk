@@ -83,6 +83,7 @@ core_sources += src/graph/store.c
 core_sources += src/graph/store.h
 core_sources += src/graph/update.c
 core_sources += src/graph/update.h
+core_sources += src/ops/op.c
 core_sources += src/ops/op.h
 core_sources += src/optim/optim.c
 core_sources += src/optim/optim.h

@@ -6,6 +6,7 @@
 #     sys_tests        tests/sys/<name>.sh: uses the program; see tests/run.sh for its variables
 #     structure_tests  scripts that look at the source and at what was built
 #     suite_sources    the kit that runs the operation suites of ops.mk
+#     more_suites      suites of kernels that belong to no operation: MT_SUITE(<name>, ...
 #     test_files       other files that tests need: distributed
 #
 # Exit codes: 0 passed, 77 could not run here (says why), 99 set-up failed, else failed.
@@ -13,7 +14,6 @@
 unit_tests =
 unit_tests += tests/unit/base
 unit_tests += tests/unit/rng
-unit_tests += tests/unit/dev
 
 parallel_tests =
 
@@ -27,9 +27,18 @@ structure_tests += tests/style.sh
 structure_tests += tests/symbols.sh
 
 suite_sources =
-# with tests/kit.c and tests/optest.c, uncomment:
+suite_sources += tests/kit.c
+suite_sources += tests/kit.h
+suite_sources += tests/report.c
+suite_sources += tests/report.h
+suite_sources += tests/rig.c
+suite_sources += tests/rig.h
+
+more_suites =
+
+# with src/device/gemm.c, uncomment:
 # noinst_LTLIBRARIES += libmotley-suites.la
-# libmotley_suites_la_SOURCES = $(suite_sources) $(op_suites)
+# libmotley_suites_la_SOURCES = $(suite_sources) $(op_suites) $(more_suites)
 # nodist_libmotley_suites_la_SOURCES = gen/suites.c
 # check_PROGRAMS += tests/optest
 # tests_optest_LDADD = libmotley-suites.la libmotley-core.la

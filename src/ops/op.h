@@ -2,16 +2,17 @@
  * optimizer, no neighbour.
  *
  * Contracts, tested for all operations by tests/kit.c:
- *   - infer touches no device; it reads in[] and attr[], fills out[], param[], state[], saved[].
+ *   - infer touches no device; it reads in[] and attr[], fills out[], param[], state[],
+ *     saved[].
  *   - prepare (optional) chooses algorithms for the device and says how much scratch they need;
  *     bind gets the kernels listed in `kernels`. After that fwd and bwd allocate nothing and
  *     wait for nothing.
  *   - fwd writes every element of out[] and saved[] for the samples present.
  *   - bwd *writes* din[i], or adds to it if io->acc_in has bit i (another consumer was first);
- *     it *writes* dparam[i], or adds if io->acc_param has bit i (a micro-batch or another user of
- *     the parameter was first). din[i].buf is NULL where nobody wants that gradient;
- *     io->want says whether data gradients, parameter gradients or both are asked for (schedules
- *     may ask in two calls).
+ *     it *writes* dparam[i], or adds if io->acc_param has bit i (a micro-batch or another user
+ *     of the parameter was first). din[i].buf is NULL where nobody wants that gradient;
+ *     io->want says whether data gradients, parameter gradients or both are asked for
+ *     (schedules may ask in two calls).
  *   - tensors in io carry the actual number of samples in dim[0]; it is at least 1 and at most
  *     the planned one. Nothing is padded.
  *   - gradients are of the *sum* over samples; nobody divides by a batch size.
@@ -69,7 +70,7 @@ struct mt_param {
 
 /* Work of one call for the planned batch. */
 struct mt_cost {
-    double fwd_flop, data_flop, param_flop;      /* forward, data gradient, parameter gradient */
+    double fwd_flop, data_flop, param_flop;      /* forward, gradients of data, parameters */
     double fwd_bytes, data_bytes, param_bytes;   /* memory moved, each tensor once */
 };
 
@@ -130,9 +131,19 @@ extern const struct mt_op *const mt_ops[];
 const struct mt_op *mt_op_find(const char *name);   /* NULL: none of that name */
 
 /* Set up a node by hand (graph and test kit): in[] and attr[] must be set. */
-int mt_node_infer(struct mt_node *n);                       /* with checks of ranks and limits */
+int mt_node_infer(struct mt_node *n);   /* with checks of ranks and limits */
 int mt_node_bind(struct mt_node *n, struct mt_dev *dev);    /* kernels, prepare */
 void mt_node_unbind(struct mt_node *n);
+
+/* For infer: the right number of inputs; input i holds real numbers; one input, one output of
+ * the same shape; a loss: prediction, target of as many samples, output of MT_STATS sums. */
+int mt_node_inputs(const struct mt_node *n, int count);
+int mt_node_is_f32(const struct mt_node *n, int i);
+int mt_node_elementwise(struct mt_node *n);
+int mt_node_loss(struct mt_node *n);
+
+/* fwd and bwd of a view: nothing to do. */
+int mt_op_nothing(const struct mt_node *n, const struct mt_io *io);
 
 /* Values of attributes by position in the operation's table. */
 static inline int64_t mt_attr_int(const struct mt_node *n, int i) { return n->attr[i].i; }
