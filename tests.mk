@@ -14,6 +14,7 @@
 unit_tests =
 unit_tests += tests/unit/base
 unit_tests += tests/unit/rng
+unit_tests += tests/unit/dev
 
 parallel_tests =
 

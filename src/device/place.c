@@ -1,9 +1,10 @@
 /* place.c -- cores and memory by hwloc; the only file that includes it.
  *
  * hwloc skips CPU devices of OpenCL and knows the place of a GPU only by its PCI address, which
- * not every driver tells: "unknown" is an ordinary answer. Without hwloc (HAVE_HWLOC not set) the
+ * not every driver tells: "unknown" is an ordinary answer. Without hwloc the
  * processors that the system lets this process use are counted instead. */
 #define _GNU_SOURCE   /* sched_getaffinity */
+#include "config.h"
 #include "device/place.h"
 
 #include "base/ctx.h"
@@ -11,18 +12,31 @@
 #include <stdio.h>
 #include <string.h>
 
-#if HAVE_HWLOC
+#if MOTLEY_HAVE_HWLOC
 #include <hwloc.h>
 
-/* A topology with PCI devices. Reading it takes milliseconds: set-up only. */
-static int load(hwloc_topology_t *out)
+/* A topology, with PCI devices or without. Reading it takes milliseconds: set-up only. hwloc's own
+ * look at OpenCL is switched off: it would be the first OpenCL call of the process, which
+ * mt_dev_prepare must come before; its other libraries for devices only cost time. */
+static int load(int pci, hwloc_topology_t *out)
 {
+    static const char *const off[] = {"opencl", "cuda", "nvml", "rsmi", "levelzero", "gl"};
     hwloc_topology_t topo;
 
     if (hwloc_topology_init(&topo) != 0) {
         return 0;
     }
-    hwloc_topology_set_io_types_filter(topo, HWLOC_TYPE_FILTER_KEEP_IMPORTANT);
+#if HWLOC_API_VERSION >= 0x00020100
+    for (size_t i = 0; i < sizeof off / sizeof off[0]; i++) {
+        hwloc_topology_set_components(topo, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, off[i]);
+    }
+#else
+    (void)off;
+    pci = 0;
+#endif
+    if (pci) {
+        hwloc_topology_set_io_types_filter(topo, HWLOC_TYPE_FILTER_KEEP_IMPORTANT);
+    }
     if (hwloc_topology_load(topo) != 0) {
         hwloc_topology_destroy(topo);
         return 0;
@@ -58,7 +72,7 @@ int mt_place_cores(struct mt_ctx *ctx, int *bound, int *all)
     hwloc_bitmap_t set;
 
     (void)ctx;
-    MT_CHECK(load(&topo), MOTLEY_EUNSUP, "hwloc cannot read the topology of this machine");
+    MT_CHECK(load(0, &topo), MOTLEY_EUNSUP, "hwloc cannot read the topology of this machine");
     set = hwloc_bitmap_alloc();
     *all = cores_in(topo, hwloc_topology_get_topology_cpuset(topo));
     *bound = set != NULL && bound_set(topo, set) ? cores_in(topo, set) : *all;
@@ -106,7 +120,7 @@ void mt_place_describe(struct mt_ctx *ctx, const char *pci, int cpu, char *buf, 
 
     (void)ctx;
     snprintf(buf, room, "unknown");
-    if ((pci[0] == '\0' && !cpu) || !load(&topo)) {
+    if ((pci[0] == '\0' && !cpu) || !load(pci[0] != '\0', &topo)) {
         return;
     }
     set = hwloc_bitmap_alloc();
