@@ -1,0 +1,323 @@
+/* gemm_check.c -- whether a provider is right: its product against the same one computed on the
+ * host in double.
+ *
+ * Two kinds of data. Small integers: every sum is exact in float, so are the results, and
+ * Freivalds' identity C w = alpha A (B w) + C0 w + sum(bias) w finds an error in any row of C for
+ * the price of three matrix-vector products (R. Freivalds, Probabilistic machines can use less
+ * running time, IFIP 1977); w is fixed, so the answer is the same every time. Random numbers: a
+ * sample of rows, each element within the bound
+ *
+ *     |C - ref| <= gamma_(k+4) (|alpha| sum |a b| + |c0| + |bias|),  gamma_n = n u / (1 - n u),
+ *
+ * u = 2^-24 (N. Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1), which
+ * holds for any order of the sum; it tells half precision from single. What lies outside of the
+ * result (gaps between rows, rows beyond the present size, the end) must stay untouched; with
+ * beta 0 C starts as NaN.
+ *
+ * Both kinds are run at the planned size, an odd one near the middle and 1 for the dimension that
+ * varies. Problems beyond WORK products or ROOM elements are halved in their longest dimension
+ * until they fit: the check of a large plan is of the same kind but shorter. */
+#include "device/gemm_impl.h"
+
+#include "base/ctx.h"
+#include "device/buf.h"
+#include "device/dev.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define WORK   (INT64_C(1) << 27)   /* multiplications of one run on the device */
+#define ROOM   (INT64_C(1) << 24)   /* elements of one matrix */
+#define SAMPLE (INT64_C(1) << 22)   /* multiplications of one comparison on the host */
+#define GAP    3                    /* elements behind C that belong to nobody */
+
+struct trial {
+    struct mt_dev *dev;
+    struct mt_gemm g;               /* with all leading dimensions and strides */
+    struct mt_gemm_plan *plan;
+    int64_t na, nb, nc;             /* elements of the buffers */
+    float *a, *b, *bias, *c0, *c;   /* host; c0: before, c: after */
+    double *v;                      /* n + k: vectors of Freivalds' check */
+    struct mt_buf *buf_a, *buf_b, *buf_c, *buf_bias, *buf_scratch;
+    uint32_t seed;
+};
+
+static int64_t at_least(int64_t have, int64_t want)
+{
+    return have > want ? have : want;
+}
+
+/* The same product with everything explicit, small enough to be checked at leisure. */
+static struct mt_gemm shrink(struct mt_gemm g)
+{
+    int64_t gap_a = g.lda > 0 ? g.lda - (g.trans_a ? g.m : g.k) : 0;
+    int64_t gap_b = g.ldb > 0 ? g.ldb - (g.trans_b ? g.k : g.n) : 0;
+    int64_t gap_c = g.ldc > 0 ? g.ldc - g.n : 0;
+
+    if (g.batch > 3) {
+        g.batch = 3;
+    }
+    while (g.m * g.n > WORK / g.k / g.batch || g.m * g.k > ROOM || g.k * g.n > ROOM ||
+           g.m * g.n > ROOM) {
+        int64_t *longest = g.m >= g.n && g.m >= g.k ? &g.m : g.n >= g.k ? &g.n : &g.k;
+
+        *longest = (*longest + 1) / 2;
+    }
+    g.lda = (g.trans_a ? g.m : g.k) + gap_a;
+    g.ldb = (g.trans_b ? g.k : g.n) + gap_b;
+    g.ldc = g.n + gap_c;
+    g.stride_a = g.lda * (g.trans_a ? g.k : g.m);
+    g.stride_b = g.ldb * (g.trans_b ? g.n : g.k);
+    g.stride_c = g.ldc * g.m;
+    return g;
+}
+
+/* A fixed sequence (linear congruence, D. Knuth's multiplier; its upper bits are used). */
+static uint32_t draw(struct trial *t)
+{
+    t->seed = t->seed * 1664525u + 1013904223u;
+    return t->seed >> 8;
+}
+
+static void fill(struct trial *t, float *x, int64_t n, int exact)
+{
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = exact ? (float)(draw(t) >> 22) : (float)draw(t) * 0x1p-23f - 1.0f;
+    }
+}
+
+static void trial_free(struct trial *t)
+{
+    struct mt_ctx *ctx = mt_dev_ctx(t->dev);
+
+    mt_gemm_plan_free(t->plan);
+    mt_buf_free(t->buf_a);
+    mt_buf_free(t->buf_b);
+    mt_buf_free(t->buf_c);
+    mt_buf_free(t->buf_bias);
+    mt_buf_free(t->buf_scratch);
+    mt_free(ctx, t->a);
+    mt_free(ctx, t->b);
+    mt_free(ctx, t->bias);
+    mt_free(ctx, t->c0);
+    mt_free(ctx, t->c);
+    mt_free(ctx, t->v);
+}
+
+static int trial_init(struct trial *t, struct mt_dev *dev, const struct mt_gemm *g,
+                      const struct mt_gemm_provider *provider)
+{
+    struct mt_ctx *ctx = mt_dev_ctx(dev);
+    const uint64_t f = sizeof(float);
+
+    t->dev = dev;
+    t->g = shrink(*g);
+    t->seed = 1;
+    t->na = t->g.stride_a * t->g.batch;
+    t->nb = t->g.stride_b * t->g.batch;
+    t->nc = t->g.stride_c * t->g.batch + GAP;
+    MT_TRY(mt_gemm_plan_make(dev, &t->g, provider, &t->plan));
+    MT_TRY(MT_NEW_N(ctx, t->na, &t->a));
+    MT_TRY(MT_NEW_N(ctx, t->nb, &t->b));
+    MT_TRY(MT_NEW_N(ctx, t->g.n, &t->bias));
+    MT_TRY(MT_NEW_N(ctx, t->nc, &t->c0));
+    MT_TRY(MT_NEW_N(ctx, t->nc, &t->c));
+    MT_TRY(MT_NEW_N(ctx, t->g.n + t->g.k, &t->v));
+    MT_TRY(mt_buf_new(dev, (uint64_t)t->na * f, "gemm check A", &t->buf_a));
+    MT_TRY(mt_buf_new(dev, (uint64_t)t->nb * f, "gemm check B", &t->buf_b));
+    MT_TRY(mt_buf_new(dev, (uint64_t)t->nc * f, "gemm check C", &t->buf_c));
+    MT_TRY(mt_buf_new(dev, (uint64_t)t->g.n * f, "gemm check bias", &t->buf_bias));
+    if (t->plan->scratch_bytes > 0) {
+        MT_TRY(mt_buf_new(dev, t->plan->scratch_bytes, "gemm check scratch", &t->buf_scratch));
+    }
+    return MOTLEY_OK;
+}
+
+/* Sizes of a run: as planned, but `size` for what varies. */
+static struct mt_gemm sizes_now(const struct mt_gemm *g, int64_t size)
+{
+    struct mt_gemm now = *g;
+
+    *(g->varies == 'n' ? &now.n : g->varies == 'k' ? &now.k : &now.m) = size;
+    return now;
+}
+
+static int run_once(struct trial *t, int64_t size, int exact)
+{
+    const uint64_t f = sizeof(float);
+    struct mt_tensor a = {.buf = t->buf_a}, b = {.buf = t->buf_b}, c = {.buf = t->buf_c};
+    struct mt_tensor bias = {.buf = t->buf_bias}, scratch = {.buf = t->buf_scratch};
+
+    fill(t, t->a, t->na, exact);
+    fill(t, t->b, t->nb, exact);
+    fill(t, t->bias, t->g.n, exact);
+    fill(t, t->c0, t->nc, exact);
+    for (int64_t i = 0; !exact && i < t->nc; i++) {
+        t->c0[i] = NAN;
+    }
+    if (exact && t->g.alpha < 0.0f) {   /* keep the product positive: relu must not hide it */
+        for (int64_t i = 0; i < t->na; i++) {
+            t->a[i] = -t->a[i];
+        }
+    }
+    MT_TRY(mt_buf_write(t->buf_a, 0, (uint64_t)t->na * f, t->a));
+    MT_TRY(mt_buf_write(t->buf_b, 0, (uint64_t)t->nb * f, t->b));
+    MT_TRY(mt_buf_write(t->buf_bias, 0, (uint64_t)t->g.n * f, t->bias));
+    MT_TRY(mt_buf_write(t->buf_c, 0, (uint64_t)t->nc * f, t->c0));
+    MT_TRY(mt_gemm_run(t->plan, size, &a, &b, exact ? 1.0f : 0.0f, &c, &bias, &scratch));
+    MT_TRY(mt_buf_read(t->buf_c, 0, (uint64_t)t->nc * f, t->c));
+    return MOTLEY_OK;
+}
+
+static double elem_a(const struct trial *t, int64_t batch, int64_t i, int64_t l)
+{
+    const struct mt_gemm *g = &t->g;
+
+    return t->a[batch * g->stride_a + (g->trans_a ? l * g->lda + i : i * g->lda + l)];
+}
+
+static double elem_b(const struct trial *t, int64_t batch, int64_t l, int64_t j)
+{
+    const struct mt_gemm *g = &t->g;
+
+    return t->b[batch * g->stride_b + (g->trans_b ? j * g->ldb + l : l * g->ldb + j)];
+}
+
+/* Integers, beta 1: all rows at once. */
+static int compare_exact(struct trial *t, const struct mt_gemm *now, char *why, size_t room)
+{
+    const struct mt_gemm *g = &t->g;
+    double alpha = g->alpha, *w = t->v, *bw = t->v + g->n;
+    /* Exact if alpha is a power of two; otherwise a few roundings an element. */
+    int exact_alpha = frexp(fabs(alpha), &(int){0}) == 0.5;
+
+    for (int64_t j = 0; j < now->n; j++) {
+        w[j] = 1.0 + (double)(draw(t) >> 22);
+    }
+    for (int64_t e = 0; e < g->batch; e++) {
+        for (int64_t l = 0; l < now->k; l++) {
+            bw[l] = 0.0;
+            for (int64_t j = 0; j < now->n; j++) {
+                bw[l] += elem_b(t, e, l, j) * w[j];
+            }
+        }
+        for (int64_t i = 0; i < now->m; i++) {
+            const float *c = t->c + e * g->stride_c + i * g->ldc;
+            const float *c0 = t->c0 + e * g->stride_c + i * g->ldc;
+            double want = 0.0, got = 0.0, rest = 0.0, slack;
+
+            for (int64_t l = 0; l < now->k; l++) {
+                want += elem_a(t, e, i, l) * bw[l];
+            }
+            for (int64_t j = 0; j < now->n; j++) {
+                rest += w[j] * ((double)c0[j] + (g->has_bias ? (double)t->bias[j] : 0.0));
+                got += w[j] * (double)c[j];
+            }
+            want = alpha * want + rest;
+            slack = exact_alpha ? 0.0 : fabs(want) * 8.0 * 0x1p-24;
+            if (!(fabs(got - want) <= slack)) {
+                snprintf(why, room,
+                         "integers, sizes %" PRId64 " x %" PRId64 " x %" PRId64
+                         ", row %" PRId64 " of matrix %" PRId64
+                         ": weighted sum is %.17g, must be %.17g",
+                         now->m, now->n, now->k, i, e, got, want);
+                return 0;
+            }
+        }
+    }
+    return 1;
+}
+
+/* Random numbers, beta 0: some rows, element by element. */
+static int compare_rows(struct trial *t, const struct mt_gemm *now, char *why, size_t room)
+{
+    const struct mt_gemm *g = &t->g;
+    int64_t rows = at_least(SAMPLE / (now->n * now->k * g->batch), 2);
+    int64_t step = now->m > rows ? (now->m - 1) / (rows - 1) : 1;
+    double nu = ((double)now->k + 4.0) * 0x1p-24, gamma = nu / (1.0 - nu);
+
+    for (int64_t e = 0; e < g->batch; e++) {
+        /* From the last row up: the edge is always among them. */
+        for (int64_t i = now->m - 1; i >= 0; i -= step) {
+            const float *c = t->c + e * g->stride_c + i * g->ldc;
+
+            for (int64_t j = 0; j < now->n; j++) {
+                double sum = 0.0, size = 0.0, bias = g->has_bias ? t->bias[j] : 0.0;
+
+                for (int64_t l = 0; l < now->k; l++) {
+                    double x = elem_a(t, e, i, l) * elem_b(t, e, l, j);
+
+                    sum += x;
+                    size += fabs(x);
+                }
+                sum = (double)g->alpha * sum + bias;
+                size = gamma * (fabs((double)g->alpha) * size + fabs(bias));
+                if (g->act == MT_GEMM_RELU && sum < 0.0) {
+                    sum = 0.0;
+                }
+                if (!(fabs((double)c[j] - sum) <= size)) {
+                    snprintf(why, room,
+                             "random, sizes %" PRId64 " x %" PRId64 " x %" PRId64
+                             ": C[%" PRId64 "][%" PRId64 "] of matrix %" PRId64
+                             " is %.9g, must be %.9g within %.2g",
+                             now->m, now->n, now->k, i, j, e, (double)c[j], sum, size);
+                    return 0;
+                }
+            }
+        }
+    }
+    return 1;
+}
+
+/* Elements of the buffer of C outside the result are as before, NaN included. */
+static int untouched(const struct trial *t, const struct mt_gemm *now, char *why, size_t room)
+{
+    const struct mt_gemm *g = &t->g;
+
+    for (int64_t p = 0; p < t->nc; p++) {
+        int64_t in = p % g->stride_c;
+
+        if ((p >= g->stride_c * g->batch || in / g->ldc >= now->m || in % g->ldc >= now->n) &&
+            memcmp(&t->c[p], &t->c0[p], sizeof(float)) != 0) {
+            snprintf(why, room,
+                     "sizes %" PRId64 " x %" PRId64 " x %" PRId64
+                     ": wrote outside of C, at element %" PRId64,
+                     now->m, now->n, now->k, p);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+int mt_gemm_check(struct mt_dev *dev, const struct mt_gemm *g,
+                  const struct mt_gemm_provider *provider, int *good, char *why, size_t room)
+{
+    struct trial t = {.dev = dev};
+    int64_t sizes[3];
+    int n = 0, ok = 1, st = MOTLEY_OK;
+
+    MT_TRY_OR(done, trial_init(&t, dev, g, provider));
+    sizes[n++] = g->varies == 'n' ? t.g.n : g->varies == 'k' ? t.g.k : t.g.m;
+    if (g->varies != 0 && sizes[0] > 1) {
+        sizes[n++] = 1;
+        if (sizes[0] / 2 > 1) {
+            sizes[n++] = (sizes[0] / 2) | 1;
+        }
+    }
+    for (int i = 0; i < n && ok; i++) {
+        struct mt_gemm now = sizes_now(&t.g, sizes[i]);
+
+        MT_TRY_OR(done, run_once(&t, sizes[i], 1));
+        ok = compare_exact(&t, &now, why, room) && untouched(&t, &now, why, room);
+        if (ok) {
+            MT_TRY_OR(done, run_once(&t, sizes[i], 0));
+            ok = compare_rows(&t, &now, why, room) && untouched(&t, &now, why, room);
+        }
+    }
+    *good = ok;
+done:
+    trial_free(&t);
+    return st;
+}

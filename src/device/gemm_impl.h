@@ -1,0 +1,83 @@
+/* gemm_impl.h -- what a GEMM provider is; shared by gemm*.c and their tests only.
+ *
+ * A provider computes C = act(alpha op(A) op(B) + beta C + bias), or as much of it as `fuses`
+ * says; gemm.c does the rest with a kernel behind it. It never decides whether it is right:
+ * gemm_check.c does. */
+#ifndef MT_DEVICE_GEMM_IMPL_H
+#define MT_DEVICE_GEMM_IMPL_H
+
+#include "device/gemm.h"
+
+#include <stddef.h>
+
+struct mt_kernel;
+
+enum { MT_GEMM_FUSE_BIAS = 1, MT_GEMM_FUSE_ACT = 2 };   /* ACT implies that bias comes first */
+
+/* One product with everything resolved: sizes as they are now, no zero left for "dense". */
+struct mt_gemm_call {
+    int64_t m, n, k;
+    int64_t lda, ldb, ldc, stride_a, stride_b, stride_c;
+    float beta;                          /* 0: C is not read */
+    const struct mt_tensor *a, *b, *c;
+    const struct mt_tensor *bias;        /* NULL: none, or not the provider's business */
+    const struct mt_tensor *scratch;     /* as many bytes as prepare asked for; NULL if none */
+};
+
+struct mt_gemm_provider {
+    const char *name;
+    unsigned fuses;
+    /* Changes when results may change: part of the key under which verdicts are kept. */
+    void (*version)(char *buf, size_t room);
+    /* Whether it is meant for this product on this device; cheap, no promise. */
+    int (*can)(struct mt_dev *dev, const struct mt_gemm *g);
+    /* Builds what it needs and says how much scratch a run takes. g: batch at least 1.
+     * MOTLEY_EUNSUP: not this product. Gives *state (release; may stay NULL). */
+    int (*prepare)(struct mt_dev *dev, const struct mt_gemm *g, void **state,
+                   uint64_t *scratch_bytes);
+    /* Enqueues; m, n, k, batch are at least 1. */
+    int (*run)(struct mt_dev *dev, const struct mt_gemm *g, void *state,
+               const struct mt_gemm_call *call);
+    void (*release)(struct mt_dev *dev, void *state);
+};
+
+extern const struct mt_gemm_provider mt_gemm_plain;
+extern const struct mt_gemm_provider mt_gemm_tile;
+extern const struct mt_gemm_provider mt_gemm_clblast;   /* only with MOTLEY_HAVE_CLBLAST */
+
+struct mt_gemm_plan {
+    struct mt_dev *dev;
+    struct mt_gemm g;                    /* batch at least 1 */
+    const struct mt_gemm_provider *provider;
+    void *state;
+    uint64_t scratch_bytes;
+    struct mt_kernel *epilogue;          /* cl/gemm.cl: gemm_epilogue */
+};
+
+/* Verdicts of this process, hanging from the device (mt_dev.gemm_memo). */
+struct mt_gemm_memo {
+    struct mt_gemm_memo *next;
+    const struct mt_gemm_provider *provider;
+    char key[33];
+    int good;
+};
+void mt_gemm_memo_free(struct mt_dev *dev);
+
+/* mt_gemm_plan_new with a table of its own (ends in NULL): the way in for tests that bring a
+ * provider that computes nonsense. */
+int mt_gemm_plan_among(struct mt_dev *dev, const struct mt_gemm *g,
+                       const struct mt_gemm_provider *const *table, struct mt_gemm_plan **plan);
+
+/* gemm_check.c: runs the plan's provider on a problem of the plan's shape and compares.
+ * *good is 0 and why tells what was wrong; a failing device is an error. */
+int mt_gemm_check(struct mt_dev *dev, const struct mt_gemm *g,
+                  const struct mt_gemm_provider *provider, int *good, char *why, size_t room);
+
+/* One plan without choice or check. */
+int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,
+                      const struct mt_gemm_provider *provider, struct mt_gemm_plan **plan);
+
+/* "gemm_tile" and a digest of its text as built in, for version(). */
+void mt_gemm_kernel_version(const char *file, char *buf, size_t room);
+
+#endif
