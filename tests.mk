@@ -13,6 +13,7 @@
 
 unit_tests =
 unit_tests += tests/unit/base
+unit_tests += tests/unit/gemm
 unit_tests += tests/unit/rng
 unit_tests += tests/unit/dev
 

@@ -7,6 +7,7 @@
 
 #include "base/ctx.h"
 #include "device/dev_impl.h"
+#include "device/gemm_impl.h"
 #include "device/place.h"
 
 #include <ctype.h>
@@ -390,6 +391,7 @@ void mt_dev_close(struct mt_dev *dev)
     for (struct mt_buf *b = dev->bufs; b != NULL; b = b->next) {
         mt_log(dev->ctx, MT_LOG_WARN, "dev", "buffer \"%s\" outlives its device", b->what);
     }
+    mt_gemm_memo_free(dev);
     mt_prog_free_all(dev);
     for (int q = MT_QUEUE_COUNT - 1; q >= 0; q--) {
         if (dev->queue[q] != NULL) {

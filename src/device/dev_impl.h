@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct mt_buf;
+struct mt_gemm_memo;
 struct mt_kernel;
 struct mt_prog;
 
@@ -28,6 +29,7 @@ struct mt_dev {
     struct mt_prog *progs;              /* prog.c: newest first */
     struct mt_kernel *kernels;
     struct mt_buf *bufs;                /* buf.c: live buffers, newest first */
+    struct mt_gemm_memo *gemm_memo;     /* gemm.c: which providers are right */
     uint64_t launches, allocations, allocated_bytes;
 };
 

@@ -3,14 +3,16 @@
  *     C[b] = act(alpha op(A[b]) op(B[b]) + beta C[b] + bias)       b = 0..batch-1
  *
  *     op(A) (M, K), op(B) (K, N), C (M, N), row-major with leading dimensions lda, ldb, ldc in
- *     elements (0: dense); strides between the matrices of a batch in elements; bias (N).
+ *     elements; strides between the matrices of a batch in elements; 0: dense, for the sizes of
+ *     the run; bias (N).
  *
- * A provider (clblast, plain, ...) says whether it can do a product on a device. For a product
+ * A provider (tile, clblast, plain) says whether it can do a product on a device. For a product
  * the first provider in order that *passed its check on this device* is taken: before its first
- * use for a shape it computes the product, its edges and a smaller one on random and on exact
- * data, and the result is compared with `plain` within the bound of the sum's length. One that
- * fails is dropped for this device with one warning. What a provider cannot fuse (bias,
- * activation) is done by a kernel behind it, so callers never see the difference. */
+ * use for a shape it computes the product, its edges and smaller ones on random and on exact
+ * data, and the result is compared with the same computed on the host in double, within the bound
+ * of the sum's length. One that fails is dropped for this device with one warning. Verdicts are
+ * kept in the cache folder. What a provider cannot fuse (bias, activation) is done by a kernel
+ * behind it, so callers never see the difference. The same call gives the same bits. */
 #ifndef MT_DEVICE_GEMM_H
 #define MT_DEVICE_GEMM_H
 

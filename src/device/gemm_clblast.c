@@ -195,6 +195,6 @@ const struct mt_gemm_provider mt_gemm_clblast = {
 
 #else
 
-typedef int mt_gemm_clblast_absent;   /* ISO C wants a declaration in every file */
+extern const int mt_gemm_clblast_absent;   /* ISO C wants a declaration in every file */
 
 #endif
