@@ -18,7 +18,8 @@ void gemm_plain(OUT(c), IN(a), IN(b), uint m, uint n, uint k, ulong lda, ulong l
 {
     local float as[SLICE][TILE], bs[SLICE][TILE + 1u];
     uint t = get_local_id(0), tx = t % SIDE, ty = t / SIDE;
-    uint tile = get_group_id(0) % (tiles_m * tiles_n), batch = get_group_id(0) / (tiles_m * tiles_n);
+    uint tiles = tiles_m * tiles_n, tile = get_group_id(0) % tiles;
+    uint batch = get_group_id(0) / tiles;
     uint row0 = tile / tiles_n * TILE, col0 = tile % tiles_n * TILE;
     float acc[EACH][EACH];
 

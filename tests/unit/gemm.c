@@ -61,7 +61,8 @@ static int run_beyond(struct mt_dev *dev, const struct mt_gemm *g, void *state,
                       const struct mt_gemm_call *call)
 {
     int st = mt_gemm_plain.run(dev, g, state, call);
-    uint64_t end = (uint64_t)((g->batch - 1) * call->stride_c + (call->m - 1) * call->ldc + call->n);
+    int64_t last = (g->batch - 1) * call->stride_c + (call->m - 1) * call->ldc + call->n - 1;
+    uint64_t end = (uint64_t)last + 1;
 
     return st < 0 ? st : mt_buf_fill(call->c->buf, (call->c->off + end) * 4, 4, 0);
 }
