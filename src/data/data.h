@@ -6,6 +6,7 @@
 #ifndef MT_DATA_DATA_H
 #define MT_DATA_DATA_H
 
+#include "base/hash.h"
 #include "base/tree.h"
 
 #include <stddef.h>
@@ -26,42 +27,68 @@ struct mt_sample {
     int64_t y_size;             /* classes == 0: y is y_size f32 */
 };
 
-/* What a reader makes: n samples behind a function that writes sample i into x and y. Released by
- * free. fetch is called from several threads; it fails only on I/O. */
+/* Rank and dimensions of x with their product; fails if they exceed what can be. */
+int mt_sample_shape(struct mt_sample *sample, int rank, const int64_t *dim);
+
+/* A set of n samples in a random order of which the last `held` are held out; held 0: all, in
+ * their own order. The order is a function of seed alone, so nothing is stored. */
+struct mt_split {
+    uint64_t seed;
+    int64_t n, held;
+};
+
+/* Sample at place i: i < n - held is the training part. */
+int64_t mt_split_index(const struct mt_split *split, int64_t i);
+
+/* What a reader makes: n samples behind a function that writes sample i into x and y. fetch is
+ * called from several threads; it fails only on I/O. */
 struct mt_set {
     struct mt_ctx *ctx;
     int64_t n;
     struct mt_sample sample;
     int (*fetch)(const struct mt_set *s, int64_t i, float *x, void *y);
-    void (*free)(struct mt_set *s);
-    void *own;                  /* the reader's */
+    void (*free)(struct mt_set *s);   /* releases what own holds, not s; may be NULL */
+    void *own;                        /* the reader's */
+    char hash[MT_HASH_TEXT];          /* of everything that fetch can give, made by the reader */
+
+    /* May be NULL. Called once before the first fetch: statistics (standardising) may be taken
+     * from the training part of the split only. */
+    int (*fit)(struct mt_set *s, const struct mt_split *split);
+
+    /* How raw numbers become x: x[j] = raw[j] * mul[j % nscale] + add[j % nscale]. For inputs
+     * that come from elsewhere (predict). nscale 0: they are taken as they are. */
+    int64_t nscale;
+    const double *mul, *add;
 };
 
 struct mt_reader {
     const char *name, *doc;
     const struct mt_attr *attrs;
-    /* Gives *train and *held; *held may be NULL: it is then split off by `validation`. */
+    /* Gives *train and *held; *held may be NULL: it is then split off by `validation`. *held may
+     * borrow from *train, it is released first. Texts in val live as long as `at`; what open
+     * keeps of them it copies. seed: of the training, for what shall change with it. */
     int (*open)(struct mt_ctx *ctx, const struct mt_tree *at, const union mt_attr_val *val,
                 uint64_t seed, struct mt_set **train, struct mt_set **held);
 };
 
 extern const struct mt_reader *const mt_readers[];   /* ends in NULL */
+extern const struct mt_attr mt_data_common[];        /* keys of all formats: format, ... */
 
 /* One open source of data. */
 struct mt_data {
     struct mt_ctx *ctx;
     const struct mt_reader *reader;
     struct mt_set *train, *held;     /* held may be NULL: nothing was held out */
-    char digest[40];                 /* of sizes and a sample of the contents: ranks compare it */
+    int shuffle;                     /* the key `shuffle`, for mt_load */
+    char digest[40];                 /* of sizes, shapes and contents: ranks compare it */
 };
 
-/* t: the `data` section: format, the reader's own keys, and `validation` (the part of the
- * training set that is held out when the format has no held-out set of its own), `classes`
- * checks. Gives *out. */
+/* t: the `data` section: the common keys and the reader's own. `validation` is the part of the
+ * training set that is held out when the format gives no held-out set. Gives *out. */
 int mt_data_open(struct mt_ctx *ctx, const struct mt_tree *t, uint64_t seed,
                  struct mt_data **out);
 void mt_data_close(struct mt_data *d);
-void mt_set_free(struct mt_set *s);   /* accepts NULL */
+void mt_set_free(struct mt_set *s);   /* what own holds, and s; accepts NULL */
 
 /* Index of the sample at `position` of epoch `epoch`: a pure function, the same for any number of
  * ranks; every sample once an epoch. shuffle 0: position itself. */
