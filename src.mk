@@ -49,9 +49,11 @@ core_sources += src/config/schema.c
 core_sources += src/config/schema.h
 core_sources += src/config/yaml.c
 core_sources += src/config/yaml.h
+core_sources += src/data/data.c
 core_sources += src/data/data.h
 core_sources += src/device/assign.c
 core_sources += src/device/buf.c
+core_sources += src/data/loader.c
 core_sources += src/device/buf.h
 core_sources += src/device/clerr.c
 core_sources += src/device/clerr.h
@@ -105,6 +107,8 @@ optim_sources += src/optim/rmsprop.c
 optim_sources += src/optim/sgd.c
 
 reader_sources =
+reader_sources += src/data/digits.c
+reader_sources += src/data/idx.c
 
 kernel_sources =
 kernel_sources += cl/adagrad.cl

