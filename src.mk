@@ -97,6 +97,7 @@ core_sources += src/optim/optim.h
 core_sources += src/optim/sched.c
 core_sources += src/optim/sched.h
 core_sources += src/parallel/par.h
+core_sources += tests/unit/datakit.h
 
 mpi_sources =
 

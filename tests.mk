@@ -12,6 +12,7 @@
 # Exit codes: 0 passed, 77 could not run here (says why), 99 set-up failed, else failed.
 
 unit_tests =
+unit_tests += tests/unit/base
 unit_tests += tests/unit/data_digits
 unit_tests += tests/unit/data_idx
 unit_tests += tests/unit/data_order
@@ -54,7 +55,6 @@ test_files =
 test_files += tests/nocmocka.sh
 test_files += tests/run.sh
 test_files += tests/symbols.txt
-test_files += tests/unit/datakit.h
 
 EXTRA_DIST += $(sys_tests) $(structure_tests) $(test_files)
 if HAVE_CMOCKA

@@ -1,4 +1,4 @@
-/* data.c -- opening a source of data by its format, the validation split, the digest, the order.
+/* data.c -- opening a source of data by its format, the validation split, digest, order.
  *
  * Order and split are permutations computed at the moment of use (mt_rng_permute), never tables:
  * every rank can name the sample at any place of any epoch without having seen the others. */

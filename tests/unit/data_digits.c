@@ -1,7 +1,7 @@
-/* data_digits.c
- * Proves: the generated digits are the same bits everywhere (digests written down here), on every
- * call, and for any number of samples; classes are balanced; pixels are in range; normalisation is
- * the stated formula; sizes at the ends of the range stay in memory (under the sanitizer). */
+/* data_digits.c -- proves: the generated digits are the same bits everywhere (digests written
+ * down here), on every call, and for any number of samples; classes are balanced; pixels are
+ * in range; normalisation is the stated formula; sizes at the ends of the range stay in memory
+ * (under the sanitizer). */
 #define _POSIX_C_SOURCE 200809L
 #include "datakit.h"
 

@@ -1,8 +1,7 @@
-/* data_idx.c
- * Proves: IDX files are read under all their names, plain and gzip, with every byte and label in
- * its place; every kind of damage is refused with its own message; failing allocations leave
- * nothing. With MOTLEY_TEST_DATA=<folder with mnist/> the original files are read and their
- * published sums of pixels and labels are found. */
+/* data_idx.c -- proves: IDX files are read under all their names, plain and gzip, with every
+ * byte and label in its place; every kind of damage is refused with its own message; failing
+ * allocations leave nothing. With MOTLEY_TEST_DATA=<folder with mnist/> the original files are
+ * read and their published sums of pixels and labels are found. */
 #define _POSIX_C_SOURCE 200809L
 #include "datakit.h"
 

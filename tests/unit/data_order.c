@@ -1,7 +1,7 @@
-/* data_order.c
- * Proves: the order of an epoch is a permutation that depends on seed and epoch alone and looks
- * random; the validation split is disjoint, complete, as large as asked for, and the same each
- * time; common keys of the data section are checked with place and remedy. */
+/* data_order.c -- proves: the order of an epoch is a permutation that depends on seed and
+ * epoch alone and looks random; the validation split is disjoint, complete, as large as asked
+ * for, and the same each time; common keys of the data section are checked with place and
+ * remedy. */
 #define _POSIX_C_SOURCE 200809L
 #include "datakit.h"
 

@@ -71,7 +71,7 @@ static inline void kit_text(const char *name, const char *text)
     kit_write(name, text, strlen(text));
 }
 
-/* A data section from key, value, key, value, ..., NULL. A value "@name" is a path in the folder. */
+/* A data section from key, value, ..., NULL. A value "@name" is a path in the folder. */
 static inline int kit_tree(struct mt_ctx *ctx, const char *const *pairs, struct mt_tree **out)
 {
     struct mt_tree *t = NULL, *leaf = NULL;

@@ -1,9 +1,8 @@
-/* loader.c
- * Proves: blocks read ahead hold exactly what the set gives, in the order of the epoch, each
- * sample once an epoch whatever the block size; requests beyond the depth, out of range or waited
- * for out of order are refused; a failure of the set reaches the thread that waits, with its
- * text, and the next request is served; releasing with requests open neither hangs nor writes
- * later (thread and address sanitizers); failing allocations leave nothing. */
+/* loader.c -- proves: blocks read ahead hold exactly what the set gives, in the order of the
+ * epoch, each sample once an epoch whatever the block size; requests beyond the depth, out of
+ * range or waited for out of order are refused; a failure of the set reaches the thread that
+ * waits, with its text, and the next request is served; releasing with requests open neither
+ * hangs nor writes later (thread and address sanitizers); failing allocations leave nothing. */
 #define _POSIX_C_SOURCE 200809L
 #include "datakit.h"
 
