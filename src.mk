@@ -130,6 +130,14 @@ program_sources =
 # motley_LDADD = libmotley-suites.la libmotley-core.la
 
 doc_files =
+doc_files += .ci/run
+doc_files += .clang-format
+doc_files += .editorconfig
+doc_files += CONTRIBUTING.md
 doc_files += LICENSE
+doc_files += NEWS
+doc_files += README.md
 doc_files += docs/design.md
+doc_files += examples/get-mnist.sh
+doc_files += quickstart
 EXTRA_DIST += $(doc_files)

@@ -1,4 +1,4 @@
-/* dev_impl.h -- the OpenCL side of devices, buffers and kernels, for the files of src/device only. */
+/* dev_impl.h -- the OpenCL side of devices, buffers and kernels; for src/device only. */
 #ifndef MT_DEVICE_DEV_IMPL_H
 #define MT_DEVICE_DEV_IMPL_H
 
