@@ -22,6 +22,9 @@ unit_tests += tests/unit/base
 unit_tests += tests/unit/gemm
 unit_tests += tests/unit/rng
 unit_tests += tests/unit/dev
+unit_tests += tests/unit/gemm
+unit_tests += tests/unit/graph
+unit_tests += tests/unit/rng
 
 parallel_tests =
 
@@ -45,6 +48,7 @@ suite_sources += tests/rig.c
 suite_sources += tests/rig.h
 
 more_suites =
+more_suites += tests/ops/optimizers.c
 
 # with src/device/gemm.c, uncomment:
 # noinst_LTLIBRARIES += libmotley-suites.la
