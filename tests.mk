@@ -5,7 +5,6 @@
 #                      line "Ranks: 1 2 3 4" in its source says
 #     sys_tests        tests/sys/<name>.sh: uses the program; see tests/run.sh for its variables
 #     structure_tests  scripts that look at the source and at what was built
-#     more_suites      suites of something else than an operation
 #     suite_sources    the kit that runs the operation suites of ops.mk
 #     more_suites      suites of kernels that belong to no operation: MT_SUITE(<name>, ...
 #     test_files       other files that tests need: distributed
@@ -17,13 +16,10 @@ unit_tests += tests/unit/base
 unit_tests += tests/unit/data_digits
 unit_tests += tests/unit/data_idx
 unit_tests += tests/unit/data_order
-unit_tests += tests/unit/loader
-unit_tests += tests/unit/base
-unit_tests += tests/unit/gemm
-unit_tests += tests/unit/rng
 unit_tests += tests/unit/dev
 unit_tests += tests/unit/gemm
 unit_tests += tests/unit/graph
+unit_tests += tests/unit/loader
 unit_tests += tests/unit/rng
 
 parallel_tests =
@@ -37,8 +33,6 @@ structure_tests += tests/layering.sh
 structure_tests += tests/style.sh
 structure_tests += tests/symbols.sh
 
-more_suites =
-
 suite_sources =
 suite_sources += tests/kit.c
 suite_sources += tests/kit.h
@@ -50,13 +44,12 @@ suite_sources += tests/rig.h
 more_suites =
 more_suites += tests/ops/optimizers.c
 
-# with src/device/gemm.c, uncomment:
-# noinst_LTLIBRARIES += libmotley-suites.la
-# libmotley_suites_la_SOURCES = $(suite_sources) $(op_suites) $(more_suites) $(more_suites)
-# nodist_libmotley_suites_la_SOURCES = gen/suites.c
-# check_PROGRAMS += tests/optest
-# tests_optest_LDADD = libmotley-suites.la libmotley-core.la
-# TESTS += tests/optest$(EXEEXT)
+noinst_LTLIBRARIES += libmotley-suites.la
+libmotley_suites_la_SOURCES = $(suite_sources) $(op_suites) $(more_suites)
+nodist_libmotley_suites_la_SOURCES = gen/suites.c
+check_PROGRAMS += tests/optest
+tests_optest_LDADD = libmotley-suites.la libmotley-core.la
+TESTS += tests/optest$(EXEEXT)
 
 test_files =
 test_files += tests/lsan.supp
