@@ -6,7 +6,6 @@
 #     sys_tests        tests/sys/<name>.sh: uses the program; see tests/run.sh for its variables
 #     structure_tests  scripts that look at the source and at what was built
 #     suite_sources    the kit that runs the operation suites of ops.mk
-#     more_suites      suites of kernels that belong to no operation: MT_SUITE(<name>, ...
 #     test_files       other files that tests need: distributed
 #
 # Exit codes: 0 passed, 77 could not run here (says why), 99 set-up failed, else failed.
@@ -25,6 +24,7 @@ unit_tests += tests/unit/rng
 parallel_tests =
 
 sys_tests =
+sys_tests += tests/sys/install.sh
 
 structure_tests =
 structure_tests += tests/complete.sh
@@ -50,6 +50,13 @@ nodist_libmotley_suites_la_SOURCES = gen/suites.c
 check_PROGRAMS += tests/optest
 tests_optest_LDADD = libmotley-suites.la libmotley-core.la
 TESTS += tests/optest$(EXEEXT)
+# with src/device/gemm.c, uncomment:
+# noinst_LTLIBRARIES += libmotley-suites.la
+# libmotley_suites_la_SOURCES = $(suite_sources) $(op_suites) $(more_suites)
+# nodist_libmotley_suites_la_SOURCES = gen/suites.c
+# check_PROGRAMS += tests/optest
+# tests_optest_LDADD = libmotley-suites.la libmotley-core.la
+# TESTS += tests/optest$(EXEEXT)
 
 test_files =
 test_files += tests/lsan.supp

@@ -12,6 +12,7 @@ say() {
     bad=1
 }
 
+[ -x "$MOTLEY" ] || { echo "SKIP tool: $MOTLEY was not built"; exit 77; }
 $make -s -C "$top_builddir" install DESTDIR="$stage" >"$TMPDIR/log" 2>&1 ||
     { cat "$TMPDIR/log"; exit 1; }
 pc=$(find "$stage" -name motley.pc)
