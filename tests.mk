@@ -50,13 +50,6 @@ nodist_libmotley_suites_la_SOURCES = gen/suites.c
 check_PROGRAMS += tests/optest
 tests_optest_LDADD = libmotley-suites.la libmotley-core.la
 TESTS += tests/optest$(EXEEXT)
-# with src/device/gemm.c, uncomment:
-# noinst_LTLIBRARIES += libmotley-suites.la
-# libmotley_suites_la_SOURCES = $(suite_sources) $(op_suites) $(more_suites)
-# nodist_libmotley_suites_la_SOURCES = gen/suites.c
-# check_PROGRAMS += tests/optest
-# tests_optest_LDADD = libmotley-suites.la libmotley-core.la
-# TESTS += tests/optest$(EXEEXT)
 
 test_files =
 test_files += tests/lsan.supp

@@ -13,7 +13,7 @@ listed=" $(echo $dist_sources) "
 for file in $(find src include cl tests -name '*.[ch]' -o -name '*.cl' -o -name '*.clh' \
               -o -path 'tests/*' -name '*.sh' | sort); do
     case $file in
-    tests/tmp/*|tests/run.sh|tests/nocmocka.sh) continue ;;
+    tests/tmp/*|tests/run.sh|tests/nocmocka.sh|tests/optest.c) continue ;;
     esac
     case $listed in
     *" $file "*) ;;
