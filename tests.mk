@@ -19,7 +19,9 @@ unit_tests += tests/unit/dev
 unit_tests += tests/unit/gemm
 unit_tests += tests/unit/graph
 unit_tests += tests/unit/loader
+unit_tests += tests/unit/init
 unit_tests += tests/unit/rng
+unit_tests += tests/unit/sched
 
 parallel_tests =
 
