@@ -18,8 +18,8 @@ unit_tests += tests/unit/data_order
 unit_tests += tests/unit/dev
 unit_tests += tests/unit/gemm
 unit_tests += tests/unit/graph
-unit_tests += tests/unit/loader
 unit_tests += tests/unit/init
+unit_tests += tests/unit/loader
 unit_tests += tests/unit/rng
 unit_tests += tests/unit/sched
 
