@@ -61,6 +61,7 @@ static int pocl_folder(struct mt_ctx *ctx, char *buf, size_t room)
 {
     const char *tmp = getenv("TMPDIR");
     char base[3072], dir[3200];
+    struct stat info;
     int n;
 
     if (mt_prog_cache_dir(ctx, base, sizeof base)) {
@@ -77,6 +78,10 @@ static int pocl_folder(struct mt_ctx *ctx, char *buf, size_t room)
     n = snprintf(dir, sizeof dir, "%s/motley-pocl-%ld", tmp != NULL ? tmp : "/tmp",
                  (long)getuid());
     MT_CHECK(n < (int)sizeof dir, MOTLEY_EFILE, "TMPDIR is too long");
+    /* Anybody can make a folder of this name there, and could put programs into it. */
+    MT_CHECK((mkdir(dir, 0700) == 0 || errno == EEXIST) && lstat(dir, &info) == 0 &&
+             S_ISDIR(info.st_mode) && info.st_uid == getuid() && (info.st_mode & 022) == 0,
+             MOTLEY_EFILE, "%s: cannot be made, or is not ours alone", dir);
     return take_slot(ctx, dir, buf, room);
 }
 

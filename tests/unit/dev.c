@@ -430,6 +430,7 @@ int main(void)
     };
     const char *tmp = getenv("TMPDIR");
     struct mt_dev_info *list = NULL;
+    char command[4200];
     int n = 0, failed;
 
     snprintf(folder, sizeof folder, "%s/motley-dev-%ld", tmp != NULL ? tmp : "/tmp",
@@ -453,7 +454,10 @@ int main(void)
         return 99;
     }
     failed = cmocka_run_group_tests(tests, NULL, NULL);
-    mt_dir_remove(ctx, folder);
     mt_ctx_free(ctx);
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    if (failed == 0 && system(command) != 0) {
+        printf("%s stays behind\n", folder);
+    }
     return failed;
 }
