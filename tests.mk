@@ -11,6 +11,7 @@
 # Exit codes: 0 passed, 77 could not run here (says why), 99 set-up failed, else failed.
 
 unit_tests =
+unit_tests += tests/unit/assign
 unit_tests += tests/unit/base
 unit_tests += tests/unit/data_digits
 unit_tests += tests/unit/data_idx
@@ -20,6 +21,7 @@ unit_tests += tests/unit/gemm
 unit_tests += tests/unit/graph
 unit_tests += tests/unit/init
 unit_tests += tests/unit/loader
+unit_tests += tests/unit/prog
 unit_tests += tests/unit/rng
 unit_tests += tests/unit/sched
 
