@@ -12,6 +12,7 @@
 
 unit_tests =
 unit_tests += tests/unit/assign
+unit_tests += tests/unit/attr
 unit_tests += tests/unit/base
 unit_tests += tests/unit/data_digits
 unit_tests += tests/unit/data_idx
@@ -24,6 +25,11 @@ unit_tests += tests/unit/loader
 unit_tests += tests/unit/prog
 unit_tests += tests/unit/rng
 unit_tests += tests/unit/sched
+unit_tests += tests/unit/config
+unit_tests += tests/unit/json
+unit_tests += tests/unit/rng
+unit_tests += tests/unit/tree
+unit_tests += tests/unit/yaml
 
 parallel_tests =
 

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/num.h"
 #include "config/override.h"
+#include "config/print.h"
 #include "config/schema.h"
 #include "config/yaml.h"
 
@@ -328,7 +329,7 @@ static void print_value(struct mt_text *out, const struct mt_attr *a, const void
     memset(&val, 0, sizeof val);
     memcpy(&val, at, a->kind == MT_ATTR_BOOL ? sizeof val.b : sizeof val);
     if (a->kind == MT_ATTR_TEXT && val.s != NULL) {
-        mt_yaml_scalar(out, val.s);
+        mt_print_scalar(out, val.s);
     } else {
         mt_attr_print(a, val, buf, sizeof buf);
         mt_text_add(out, "%s", buf);
@@ -359,7 +360,7 @@ static void print_section(struct mt_text *out, const struct mt_config *c,
         memcpy(&t, (const char *)c + s->at[0], sizeof t);
         if (t != NULL) {
             mt_text_add(out, "%s:", s->name);
-            mt_yaml_print(out, t, 2);
+            mt_print_tree(out, t, 2);
         }
         return;
     }

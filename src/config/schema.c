@@ -107,7 +107,7 @@ static const struct row {
     const char *path, *allowed, *def, *doc;
 } rows[] = {
     {"name", NULL, "the file's name", NULL},
-    {"folder", NULL, "runs/<name>", NULL},
+    {"folder", NULL, "runs/NAME", NULL},
     {"train.epochs", NULL, "10 if nothing else stops the run", NULL},
     {"data", "word or map", "none", NULL},
     {"model", "list", "none", NULL},

@@ -1,8 +1,7 @@
-/* yaml.h -- YAML text to a tree with positions, and back. */
+/* yaml.h -- YAML text to a tree with positions. */
 #ifndef MT_CONFIG_YAML_H
 #define MT_CONFIG_YAML_H
 
-#include "base/text.h"
 #include "base/tree.h"
 
 #include <stddef.h>
@@ -17,10 +16,7 @@ struct mt_ctx;
 int mt_yaml_parse(struct mt_ctx *ctx, const char *text, size_t bytes, const char *file,
                   int places, struct mt_tree **out);
 
-/* Adds a tree as YAML that parses to an equal tree. indent: blanks in front of its lines; the text
- * so far ends after "key:" or "-" (or is empty). Ends with a newline. */
-void mt_yaml_print(struct mt_text *out, const struct mt_tree *t, int indent);
-/* Adds one scalar, quoted where it must be. */
-void mt_yaml_scalar(struct mt_text *out, const char *text);
+/* Whether unquoted text is YAML's word for nothing: empty, ~ or null. */
+int mt_yaml_null(const char *text);
 
 #endif
