@@ -314,26 +314,28 @@ static int find(struct mt_dev *dev)
     return MOTLEY_OK;
 }
 
-/* Takes our share of the units of a CPU that several processes drive. A process that is bound to
- * part of the cores, or limited by its user, has its share already. */
+/* Takes our share of a CPU that several processes drive: cores of the machine by processes. A
+ * process that is bound to so few cores, or limited by its user, has no more than that already. */
 static int divide(struct mt_dev *dev, int sharers)
 {
     struct mt_dev_info *info = &dev->info;
     cl_device_partition_property how[4] = {CL_DEVICE_PARTITION_BY_COUNTS, 0,
                                            CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
     cl_device_id part = NULL;
-    cl_uint share = info->units / (cl_uint)sharers, got = 0;
+    cl_uint share, got = 0;
     int bound, all;
 
-    MT_TRY(mt_place_cores(dev->ctx, &bound, &all));
-    if (bound < all || getenv("POCL_MAX_PTHREAD_COUNT") != NULL) {
+    if (mt_place_cores(dev->ctx, &bound, &all) < 0) {
+        all = (int)info->units;
+    }
+    share = all > sharers ? (cl_uint)(all / sharers) : 1;
+    if (share >= info->units) {
         return MOTLEY_OK;
     }
-    share = share > 0 ? share : 1;
-    if (!info->can_divide || share >= info->units) {
-        mt_log(dev->ctx, MT_LOG_INFO, "dev", "device %d:%d %s is shared by %d processes and "
-               "cannot be divided: they compete for its %u units", info->platform, info->device,
-               info->name, sharers, (unsigned)info->units);
+    if (!info->can_divide) {
+        mt_log(dev->ctx, MT_LOG_INFO, "dev", "device %d:%d %s cannot be divided: %d processes "
+               "compete for its %u units", info->platform, info->device, info->name, sharers,
+               (unsigned)info->units);
         return MOTLEY_OK;
     }
     how[1] = (cl_device_partition_property)share;

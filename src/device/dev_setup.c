@@ -1,9 +1,9 @@
-/* dev_setup.c -- before the first OpenCL call: what PoCL must be told; and what to say when there
- * is no device.
+/* dev_setup.c -- what PoCL must be told before the first OpenCL call; what to say when there is no
+ * device.
  *
  * PoCL crashes when several processes share its kernel cache (pocl issues 430, 1480), so each
- * process takes a folder of its own: the first slot that nobody else holds locked. The lock ends
- * with the process; the slot and what was compiled in it serve the next one. */
+ * process takes a folder of its own: the first slot that nobody else holds locked. The lock
+ * ends with the process; the slot and what was compiled in it serve the next one. */
 #define _GNU_SOURCE   /* flock, setenv */
 #include "device/dev.h"
 
@@ -92,15 +92,15 @@ int mt_dev_prepare(struct mt_ctx *ctx)
 
     if (getenv("POCL_CACHE_DIR") == NULL) {
         if (pocl_folder(ctx, text, sizeof text) < 0) {
-            mt_log(ctx, MT_LOG_WARN, "dev", "PoCL gets no cache folder of its own, processes may "
-                   "disturb each other: %s", mt_err_text());
+            mt_log(ctx, MT_LOG_WARN, "dev", "PoCL gets no cache folder of its own, processes "
+                   "may disturb each other: %s", mt_err_text());
         } else {
             MT_CHECK(setenv("POCL_CACHE_DIR", text, 1) == 0, MOTLEY_EMEM,
                      "host memory: no room in the environment");
         }
     }
-    MT_TRY(mt_place_cores(ctx, &bound, &all));
-    if (getenv("POCL_MAX_PTHREAD_COUNT") == NULL && bound < all) {
+    if (getenv("POCL_MAX_PTHREAD_COUNT") == NULL && mt_place_cores(ctx, &bound, &all) == 0 &&
+        bound < all) {
         snprintf(text, sizeof text, "%d", bound);
         MT_CHECK(setenv("POCL_MAX_PTHREAD_COUNT", text, 1) == 0, MOTLEY_EMEM,
                  "host memory: no room in the environment");
@@ -136,6 +136,8 @@ static int vendors(struct mt_ctx *ctx, const char *dir)
 
 void mt_dev_explain_none(struct mt_ctx *ctx, char *buf, size_t room)
 {
+    static const char *const node[] = {"/dev/dri/renderD128", "/dev/dri/renderD129", "/dev/kfd",
+                                       "/dev/nvidiactl"};
     const char *own = getenv("OCL_ICD_VENDORS");
     const char *dir = own != NULL ? own : "/etc/OpenCL/vendors";
     int n = vendors(ctx, dir);
@@ -151,23 +153,26 @@ void mt_dev_explain_none(struct mt_ctx *ctx, char *buf, size_t room)
                  "installed", dir, own != NULL ? " (OCL_ICD_VENDORS is set)" : "");
         say(buf, room, line);
     } else {
-        snprintf(line, sizeof line, "  %s names %d OpenCL implementation%s, none of which offers "
-                 "a device to this user", dir, n, n > 1 ? "s" : "");
+        snprintf(line, sizeof line, "  %s names %d OpenCL implementation%s, none of which "
+                 "offers a device to this user", dir, n, n > 1 ? "s" : "");
         say(buf, room, line);
     }
     say(buf, room, "  any CPU:     install PoCL (Debian, Ubuntu: apt install pocl-opencl-icd)");
     say(buf, room, "  Intel GPU:   install intel-opencl-icd");
     say(buf, room, "  AMD GPU:     install rocm-opencl-icd, or mesa-opencl-icd and set "
         "RUSTICL_ENABLE=radeonsi");
-    say(buf, room, "  NVIDIA GPU:  install nvidia-opencl-icd (Debian) or the package of the driver "
-        "that holds libnvidia-opencl.so.1; in a container the driver must offer \"compute\"");
+    say(buf, room, "  NVIDIA GPU:  install nvidia-opencl-icd (Debian) or the package of the "
+        "driver that holds libnvidia-opencl.so.1; a container must be started with the driver "
+        "capability \"compute\"");
     if (getenv("RUSTICL_ENABLE") == NULL) {
         say(buf, room, "  Mesa rusticl shows devices only if RUSTICL_ENABLE names their driver "
             "(iris, radeonsi, nouveau, llvmpipe)");
     }
-    if (mt_dir_exists("/dev/dri") && access("/dev/dri/renderD128", F_OK) == 0 &&
-        access("/dev/dri/renderD128", R_OK | W_OK) != 0) {
-        say(buf, room, "  this user may not open /dev/dri/renderD128: add him to the groups render "
-            "and video, and log in again");
+    for (size_t i = 0; i < sizeof node / sizeof node[0]; i++) {
+        if (access(node[i], F_OK) == 0 && access(node[i], R_OK | W_OK) != 0) {
+            snprintf(line, sizeof line, "  this user may not open %s: add the account to the "
+                     "groups render and video, and log in again", node[i]);
+            say(buf, room, line);
+        }
     }
 }

@@ -60,6 +60,9 @@ static int check_grid(const struct mt_dev *dev, const struct mt_kernel *k,
         MT_CHECK(g->local[d] > 0 && g->global[d] % g->local[d] == 0, MOTLEY_EARG,
                  "%zu work-items in dimension %d are no multiple of the group size %zu",
                  g->global[d], d, g->local[d]);
+        MT_CHECK(g->global[d] <= UINT32_MAX, MOTLEY_EUNSUP,
+                 "%zu work-items in dimension %d are too many, kernels count them in 32 bits",
+                 g->global[d], d);
         group *= g->local[d];
     }
     MT_CHECK(group <= limit, MOTLEY_EDEV,

@@ -22,6 +22,9 @@ struct mt_kernel;
 int mt_kernel_get(struct mt_dev *dev, const char *file, const char *func, const char *defines,
                   struct mt_kernel **kernel);
 
+/* Builds a file without taking a kernel out of it: for tests. */
+int mt_kernel_build(struct mt_dev *dev, const char *file, const char *defines);
+
 /* Name of embedded kernel file number i ("relu"), NULL behind the last one. */
 const char *mt_kernel_file(int i);
 

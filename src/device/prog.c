@@ -319,6 +319,13 @@ fail:
     return st;
 }
 
+int mt_kernel_build(struct mt_dev *dev, const char *file, const char *defines)
+{
+    struct mt_prog *prog = NULL;
+
+    return prog_get(dev, file, defines, &prog);
+}
+
 static void kernel_free(struct mt_dev *dev, struct mt_kernel *k)
 {
     if (k->kernel != NULL) {

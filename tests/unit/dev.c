@@ -367,6 +367,39 @@ static void guarded(void **state)
     ctx->env.value[MT_ENV_DEBUG] = NULL;
 }
 
+/* Host memory ends at request 1, 2, 3, ...: an error or success each time, and nothing is lost. */
+static void host_memory_ends(void **state)
+{
+    struct mt_dev_info *list = NULL;
+    int n, st = -1;
+
+    (void)state;
+    ok(mt_dev_list(ctx, &list, &n));
+    for (int k = 1; st < 0; k++) {
+        struct mt_dev_info *again = NULL;
+        struct mt_dev *dev = NULL;
+        struct mt_kernel *add = NULL;
+        struct mt_buf *a = NULL;
+        struct mt_window *w = NULL;
+
+        assert_in_range(k, 1, 500);
+        ctx->mem.fail_at = ctx->mem.requests + k;
+        st = mt_dev_list(ctx, &again, &n);
+        st = st < 0 ? st : mt_dev_open(ctx, &list[0], 1, &dev);
+        st = st < 0 ? st : mt_kernel_get(dev, "try", "add", NULL, &add);
+        st = st < 0 ? st : mt_buf_new(dev, 64, "a", &a);
+        st = st < 0 ? st : mt_window_new(dev, 64, "w", &w);
+        ctx->mem.fail_at = 0;
+        assert_true(st == MOTLEY_OK || st == MOTLEY_EMEM);
+        mt_window_free(w);
+        mt_buf_free(a);
+        mt_dev_close(dev);
+        mt_free(ctx, again);
+        assert_int_equal(ctx->mem.live, 1);
+    }
+    mt_free(ctx, list);
+}
+
 static void part_of_a_device_works(void **state)
 {
     struct mt_dev_info *list = NULL;
@@ -425,6 +458,7 @@ int main(void)
         cmocka_unit_test(launches_on_all),
         cmocka_unit_test(wrong_launches_on_all),
         cmocka_unit_test(guarded),
+        cmocka_unit_test(host_memory_ends),
         cmocka_unit_test(part_of_a_device_works),
         cmocka_unit_test(missing_is_explained),
     };
