@@ -181,18 +181,24 @@ static int build_scalar(struct reader *r, struct fy_event *e, struct place p,
                         struct mt_tree **out)
 {
     struct fy_token *token = fy_event_get_token(e);
+    enum fy_scalar_style style = token != NULL ? fy_token_scalar_style(token) : FYSS_PLAIN;
     size_t len = 0;
-    const char *s = token != NULL ? fy_token_get_text(token, &len) : "";
-    int plain = token == NULL || fy_token_scalar_style(token) == FYSS_PLAIN;
+    const char *s = "";
     char *text = NULL;
     int st;
 
+    if (style == FYSS_LITERAL || style == FYSS_FOLDED) {   /* libfyaml 0.7.12: garbage if empty */
+        FAIL_AT(r, p, "blocks of text (| and >) are not understood; write the text on one line");
+    }
+    if (token != NULL) {
+        s = fy_token_get_text(token, &len);
+    }
     if (s == NULL || memchr(s, '\0', len) != NULL) {
         FAIL_AT(r, p, "text with a zero byte");
     }
     MT_TRY(mt_mem_get(r->ctx, len + 1, 1, (void **)&text));
     memcpy(text, s, len);
-    if (plain && mt_yaml_null(text)) {
+    if (style == FYSS_PLAIN && mt_yaml_null(text)) {
         st = new_node(r, MT_TREE_NULL, p, NULL, out);
     } else {
         st = new_node(r, MT_TREE_SCALAR, p, text, out);

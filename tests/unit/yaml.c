@@ -115,6 +115,8 @@ static void bad_text_is_refused_with_these_words(void **state)
                               "read"},
         {"a: 1\nb: \xff\n", "n.yaml:2:4: byte 0xff is no UTF-8; is this a text file?"},
         {"\xc3\xa4: \x01\n", "n.yaml:1:4: control character 0x01; is this a text file?"},
+        {"a:\n  - |\n    x\n", "n.yaml:3:1: blocks of text (| and >) are not understood; write the "
+                              "text on one line"},
         {"a: \"x\\0y\"\n", "n.yaml:1:5: text with a zero byte"},
         {"a: @x\n", "n.yaml:1:4: not valid YAML: text that begins with this character must be "
                     "quoted"},
