@@ -58,6 +58,24 @@ static int expand_words(struct mt_ctx *ctx, struct mt_tree *root)
     return MOTLEY_OK;
 }
 
+/* Entries of lists in the model are single words or maps; `- linear:512` is neither. */
+static int check_layers(const struct mt_tree *t)
+{
+    for (int i = 0; i < t->n; i++) {
+        const struct mt_tree *v = t->item[i];
+        size_t word = v->kind == MT_TREE_SCALAR ? strcspn(v->text, ": ") : 0;
+
+        if (v->kind == MT_TREE_SCALAR && t->kind == MT_TREE_LIST && v->text[word] != '\0') {
+            const char *rest = v->text + word;
+
+            MT_TREE_FAIL(v, "'%.60s' is no layer; write `%.*s: %.60s`, with a colon and a blank",
+                         v->text, (int)word, v->text, rest + strspn(rest, ": "));
+        }
+        MT_TRY(check_layers(v));
+    }
+    return MOTLEY_OK;
+}
+
 /* The tree of a part that belongs to another folder; NULL stays NULL. */
 static int read_tree(struct mt_config *c, const struct mt_section *s)
 {
@@ -78,6 +96,9 @@ static int read_tree(struct mt_config *c, const struct mt_section *s)
     if (s->kind == MT_TREE_NULL && (t->kind == MT_TREE_LIST || missing_blank)) {
         MT_TREE_FAIL(t, "%s must be a word, or one key with its options%s", s->name,
                      missing_blank ? "; is a blank missing after a colon?" : "");
+    }
+    if (s->kind == MT_TREE_LIST) {
+        MT_TRY(check_layers(t));
     }
     word = s->word != NULL ? mt_tree_get(t, s->word) : NULL;
     if (word != NULL && word->kind != MT_TREE_SCALAR) {

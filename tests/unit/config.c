@@ -1,6 +1,7 @@
 /* config.c -- a configuration is read with its defaults and settings, printed so that it reads as
  * the same, and each wrong one is refused with its place and these words; nothing leaks when
- * memory ends at any request; docs/config.md has a row for every key, and no other. */
+ * memory ends at any request; the examples are good, and docs/config.md has a row for every key,
+ * and no other. */
 #include "base/ctx.h"
 #include "base/file.h"
 #include "config/config.h"
@@ -238,6 +239,10 @@ static void wrong_ones_are_refused_with_these_words(void **state)
          "n.yaml:1:8: model must be a list, with entries that begin with `- `"},
         {"model:\n  linear: 5\n",
          "n.yaml:2:3: model must be a list, with entries that begin with `- `"},
+        {"model:\n  - relu\n  - linear:512\n",
+         "n.yaml:3:5: 'linear:512' is no layer; write `linear: 512`, with a colon and a blank"},
+        {"model: [residual: [relu, linear 512]]\n",
+         "n.yaml:1:26: 'linear 512' is no layer; write `linear: 512`, with a colon and a blank"},
         {"loss: [a]\n", "n.yaml:1:7: loss must be a word, or one key with its options"},
         {"loss: mse:1\n", "n.yaml:1:7: loss must be a word, or one key with its options; is a "
                           "blank "
@@ -364,6 +369,30 @@ static void files_are_read(void **state)
     mt_ctx_free(ctx);
 }
 
+static void examples_are_read(void **state)
+{
+    static const char *const names[] = {"digits-mlp", "mnist-mlp", "wine"};
+    const char *top = getenv("top_srcdir");
+    struct mt_ctx *ctx = new_ctx();
+
+    (void)state;
+    for (int i = 0; i < COUNT(names); i++) {
+        struct mt_config *c = NULL;
+        char path[4096];
+
+        snprintf(path, sizeof path, "%s/examples/%s/%s.yaml", top != NULL ? top : ".", names[i],
+                 names[i]);
+        if (mt_config_load(ctx, path, NULL, 0, &c) < 0) {
+            fail_msg("%s", mt_err_text());
+        }
+        assert_string_equal(c->name, names[i]);
+        assert_true(c->model != NULL && c->data != NULL && c->loss != NULL);
+        mt_config_free(c);
+    }
+    assert_int_equal(ctx->mem.live, 0);
+    mt_ctx_free(ctx);
+}
+
 static void memory_may_end_anywhere(void **state)
 {
     static const char *const over[] = {"train.batch=64", "loss.cross_entropy.label_smoothing=0.1",
@@ -451,6 +480,7 @@ int main(void)
         cmocka_unit_test(wrong_ones_are_refused_with_these_words),
         cmocka_unit_test(printed_reads_as_the_same),
         cmocka_unit_test(files_are_read),
+        cmocka_unit_test(examples_are_read),
         cmocka_unit_test(memory_may_end_anywhere),
         cmocka_unit_test(manual_has_every_key),
     };
