@@ -1,30 +1,34 @@
 // sgd.cl -- gradient descent, without and with momentum; formulas in src/optim/sgd.c.
 // p, g, m (n): parameters, gradient sums, momentum; group (n / 64): decays or not; scalar: [0]
-// scales gradients. Same bits on every device: + - * and fma only.
+// scales gradients. n: a multiple of 64. Same bits on every device: + - * and fma only.
 
 KERNEL void sgd_update(OUT(p), IN(g), IN_U32(group), IN(scalar), uint n, float lr, float decay)
 {
-    uint i = get_global_id(0);
+    uint i = get_global_id(0) * V;
 
     if (i < n) {
-        float w = LOAD(p, i), wd = LOAD(group, i / 64) ? decay : 0.0f;
-        float d = fma(wd, w, LOAD(g, i) * LOAD(scalar, 0));
+        floatv w = LOADV(p, i), wd = (floatv)(LOAD(group, i / 64) ? decay : 0.0f);
+        floatv d = fma(wd, w, LOADV(g, i) * LOAD(scalar, 0));
 
-        STORE(p, i, fma(-lr, d, w));
+        STOREV(p, i, fma((floatv)(-lr), d, w));
     }
 }
 
 KERNEL void sgd_update_momentum(OUT(p), IN(g), OUT(m), IN_U32(group), IN(scalar), uint n, float lr,
                                 float decay, float momentum, float nesterov)
 {
-    uint i = get_global_id(0);
+    uint i = get_global_id(0) * V;
 
     if (i < n) {
-        float w = LOAD(p, i), wd = LOAD(group, i / 64) ? decay : 0.0f;
-        float d = fma(wd, w, LOAD(g, i) * LOAD(scalar, 0));
-        float b = fma(momentum, LOAD(m, i), d);
+        floatv w = LOADV(p, i), wd = (floatv)(LOAD(group, i / 64) ? decay : 0.0f);
+        floatv mu = (floatv)(momentum);
+        floatv d = fma(wd, w, LOADV(g, i) * LOAD(scalar, 0));
+        floatv b = fma(mu, LOADV(m, i), d);
 
-        STORE(m, i, b);
-        STORE(p, i, fma(-lr, nesterov != 0.0f ? fma(momentum, b, d) : b, w));
+        STOREV(m, i, b);
+        if (nesterov != 0.0f) {
+            b = fma(mu, b, d);
+        }
+        STOREV(p, i, fma((floatv)(-lr), b, w));
     }
 }

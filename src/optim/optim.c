@@ -72,9 +72,19 @@ void mt_optim_free(struct mt_optim *o)
     }
 }
 
+int mt_optim_bind_vector(struct mt_optim *o, struct mt_dev *dev, int vector)
+{
+    char defines[128];
+
+    snprintf(defines, sizeof defines, "-DV=%d%s%s", vector, o->kind->defines ? " " : "",
+             o->kind->defines ? o->kind->defines : "");
+    o->vector = vector;
+    return mt_kernel_get(dev, o->kind->file, o->kind->kernel, defines, &o->kernel);
+}
+
 int mt_optim_bind(struct mt_optim *o, struct mt_dev *dev)
 {
-    return mt_kernel_get(dev, o->kind->file, o->kind->kernel, o->kind->defines, &o->kernel);
+    return mt_optim_bind_vector(o, dev, mt_dev_info(dev)->type == MT_DEV_CPU ? 16 : 1);
 }
 
 int mt_optim_update(const struct mt_optim *o, struct mt_dev *dev, const struct mt_optim_args *a)
@@ -85,7 +95,7 @@ int mt_optim_update(const struct mt_optim *o, struct mt_dev *dev, const struct m
     uint64_t lo = a->range.lo, count = a->range.hi - lo;
     int n = 0;
 
-    MT_BUG_IF(lo % 64 != 0);
+    MT_BUG_IF(lo % 64 != 0 || count % 64 != 0);
     MT_CHECK(count <= UINT32_MAX - MT_WG, MOTLEY_EUNSUP,
              "one update of %" PRIu64 " weights exceeds the limit of 2^32; lower "
              "parallel.bucket_bytes", count);
@@ -101,7 +111,7 @@ int mt_optim_update(const struct mt_optim *o, struct mt_dev *dev, const struct m
     for (int i = 0; i < k->numbers; i++) {
         arg[n++] = mt_f32(num[i]);
     }
-    return mt_launch(dev, o->kernel, mt_items(count, MT_WG), arg, n);
+    return mt_launch(dev, o->kernel, mt_items(count / (uint64_t)o->vector, MT_WG), arg, n);
 }
 
 double mt_optim_lr(const struct mt_optim *o)

@@ -50,6 +50,7 @@ struct mt_optim {
     const struct mt_optim_kind *kind;
     union mt_attr_val attr[MT_MAXATTR];
     struct mt_kernel *kernel;             /* after bind */
+    int vector;                           /* elements of one work-item: V of cl/motley.clh */
 };
 
 extern const struct mt_optim_kind *const mt_optims[];   /* ends in NULL; generated from src.mk */
@@ -58,6 +59,8 @@ extern const struct mt_optim_kind *const mt_optims[];   /* ends in NULL; generat
 int mt_optim_new(struct mt_ctx *ctx, const struct mt_tree *t, struct mt_optim **out);
 void mt_optim_free(struct mt_optim *o);
 int mt_optim_bind(struct mt_optim *o, struct mt_dev *dev);
+/* Likewise with 1 or 16 elements a work-item: same bits, another speed. */
+int mt_optim_bind_vector(struct mt_optim *o, struct mt_dev *dev, int vector);
 /* Enqueues the update of one range. */
 int mt_optim_update(const struct mt_optim *o, struct mt_dev *dev,
                     const struct mt_optim_args *a);

@@ -299,7 +299,7 @@ static int check_step(struct bench *b, const struct model *m, const struct mt_op
     float num[MT_OPTIM_NUMBERS];
     char name[64];
 
-    snprintf(name, sizeof name, "%s %s step %d", m->name, m->attrs, (int)step);
+    snprintf(name, sizeof name, "%s %s step %d by %d", m->name, m->attrs, (int)step, o->vector);
     bits = mt_result_new("optimizers", name, "same bits");
     numbers = mt_result_new("optimizers", name, "numbers");
     memcpy(a.slot, b->slot, sizeof a.slot);
@@ -361,10 +361,10 @@ static int check_optimizer(struct bench *b, const struct model *m)
 
     MT_TRY(mt_optim_new(b->ctx, &word, &o));
     MT_TRY_OR(end, set_attrs(o, m->attrs));
-    MT_TRY_OR(end, mt_optim_bind(o, b->dev));
     draw(b, o->kind->nslots, o->kind->slots);
-    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        MT_TRY_OR(end, check_step(b, m, o, steps[i]));
+    for (size_t i = 0; i < 2 * sizeof steps / sizeof *steps; i++) {
+        MT_TRY_OR(end, mt_optim_bind_vector(o, b->dev, i % 2 ? 16 : 1));
+        MT_TRY_OR(end, check_step(b, m, o, steps[i / 2]));
     }
 end:
     mt_optim_free(o);
