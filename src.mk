@@ -51,9 +51,14 @@ core_sources += src/config/schema.c
 core_sources += src/config/schema.h
 core_sources += src/config/yaml.c
 core_sources += src/config/yaml.h
+core_sources += src/data/cells.c
+core_sources += src/data/cells.h
+core_sources += src/data/columns.c
+core_sources += src/data/columns.h
 core_sources += src/data/data.c
 core_sources += src/data/data.h
 core_sources += src/data/loader.c
+core_sources += src/data/npy.h
 core_sources += src/device/assign.c
 core_sources += src/device/buf.c
 core_sources += src/device/buf.h
@@ -112,8 +117,11 @@ optim_sources += src/optim/rmsprop.c
 optim_sources += src/optim/sgd.c
 
 reader_sources =
+reader_sources += src/data/csv.c
 reader_sources += src/data/digits.c
 reader_sources += src/data/idx.c
+reader_sources += src/data/npy.c
+reader_sources += src/data/synth.c
 
 kernel_sources =
 kernel_sources += cl/adagrad.cl
