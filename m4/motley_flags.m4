@@ -39,8 +39,11 @@ AS_IF([test -z "$motley_compiler"], [motley_compiler=$CC])
 AC_SUBST([AM_CFLAGS])
 AC_SUBST([AM_LDFLAGS])])
 
-# One line of the box; the text is cut to its width.
+# The box, unless configure is to be silent; texts are cut to its width.
 AC_DEFUN([MOTLEY_SUMMARY],
+[AS_IF([test "x$silent" != xyes], [MOTLEY_BOX])])
+
+AC_DEFUN([MOTLEY_BOX],
 [motley_row () {
     printf '| %-14s %-72.72s |\n' "$[]1" "$[]2"
 }
