@@ -11,8 +11,9 @@
 #include <string.h>
 
 #define HALF_ULP 5.9604644775390625e-08   /* 2^-24: half an ulp of float, relative */
-#define STEP     1e-3   /* of the differences; their error is of order STEP^4 */
-#define SMALL    96     /* a port with up to so many elements is tried in all directions */
+#define STEP     1e-3    /* of the differences; their error is of order STEP^4 */
+#define NOISE    1e-12   /* some 2^-53 / STEP: rounding of the differences, relative */
+#define SMALL    96      /* a port with up to so many elements is tried in all directions */
 
 const struct mt_suite *mt_suite_find(const char *name)
 {
@@ -94,15 +95,22 @@ static void displace(const struct mt_rig *b, int port, double *x, const double *
     }
 }
 
-/* <g, d ref/dv> and sum_j |g_j d ref_j/dv|, by differences: of fourth order, or exactly for
- * exact cases, whose references are piecewise linear or quadratic in each input. */
-static void differentiate(const struct mt_rig *b, const struct mt_ref *r, double *keep[4],
-                          int port, double *x, const double *base, int64_t count,
-                          int64_t unit, double *sum, double *magnitude)
+struct slope {
+    double sum;         /* <g, d ref/dv> */
+    double magnitude;   /* sum_j |g_j d ref_j/dv| */
+    double noise;       /* what double precision leaves of the differences, at most */
+};
+
+/* By differences: of fourth order; or exact ones for exact cases, whose references are
+ * piecewise linear or quadratic in each input. keep: memory for four results. */
+static struct slope differentiate(const struct mt_rig *b, const struct mt_ref *r,
+                                  double *keep[4], int port, double *x, const double *base,
+                                  int64_t count, int64_t unit)
 {
     static const double at[4] = {1, -1, 2, -2}, weight[4] = {8, -8, -1, 1};
     double h = b->c->exact ? 0.5 : STEP, norm = b->c->exact ? 1 : 12 * STEP;
-    int points = b->c->exact ? 2 : 4;
+    int points = b->c->exact ? 2 : 4, loss = (b->n.op->flags & MT_OP_LOSS) != 0;
+    struct slope s = {0, 0, 0};
 
     for (int p = 0; p < points; p++) {
         double *to = keep[p];
@@ -115,19 +123,21 @@ static void differentiate(const struct mt_rig *b, const struct mt_ref *r, double
         }
     }
     displace(b, port, x, base, count, unit, 0);
-    *sum = *magnitude = 0;
     for (int64_t o = 0, j = 0; o < b->n.nout; o++) {
         for (int64_t k = 0; k < b->out[o].count; k++, j++) {
-            double g = b->dout[o].x != NULL ? b->dout[o].x[k] : k == MT_STAT_LOSS ? 1 : 0;
-            double d = 0;
+            double g = loss ? k == MT_STAT_LOSS : b->dout[o].x[k], d = 0;
 
             for (int p = 0; p < points; p++) {
                 d += (b->c->exact ? at[p] : weight[p]) * keep[p][j];
             }
-            *sum += g * d / norm;
-            *magnitude += fabs(g * d / norm);
+            s.sum += g * d / norm;
+            s.magnitude += fabs(g * d / norm);
+            if (loss || d != 0) {
+                s.noise += NOISE * fabs(g) * fmax(fabs(keep[0][j]), r->mag[o][k]);
+            }
         }
     }
+    return s;
 }
 
 /* ---- checks ------------------------------------------------------------------------------ */
@@ -183,44 +193,71 @@ static void plan_directions(const struct mt_rig *b, int64_t count, int64_t *unit
     *dense = *units == count ? 1 : n > 26 ? 2 : 1;
 }
 
+/* What the reference says about the gradient of input 0, times the largest cotangent. */
+static int gradient_magnitude(struct mt_rig *b, const struct mt_ref *r, int port, int64_t count,
+                              double **dmag)
+{
+    struct mt_ref with = *r;
+    double largest = b->dout[0].used ? 0 : 1;
+
+    MT_TRY(mt_rig_doubles(b, count, dmag));
+    if (port != 0) {
+        return MOTLEY_OK;
+    }
+    with.dmag = *dmag;
+    b->suite->ref(&with);
+    for (int64_t i = 0; b->dout[0].used && i < b->dout[0].count; i++) {
+        largest = fmax(largest, fabs(b->dout[0].x[i]));
+    }
+    for (int64_t i = 0; i < count; i++) {
+        (*dmag)[i] *= largest;
+    }
+    return MOTLEY_OK;
+}
+
 static int check_port(struct mt_rig *b, const struct mt_ref *r, double *keep[4], int port,
                       struct mt_slot *x, const struct mt_slot *d, const char *what)
 {
     struct mt_result res = begin(b, what);
-    double extra = b->suite->floor != NULL ? b->suite->floor(&b->now, port) : 0;
     struct mt_rng_key key = mt_rng_key(b->opt->seed, MT_RNG_TEST, 2000 + (uint64_t)port);
     int64_t units, dense;
-    double *base;
+    double *base, *dmag;
 
     MT_TRY(mt_rig_doubles(b, x->count, &base));
+    MT_TRY(gradient_magnitude(b, r, port, x->count, &dmag));
     memcpy(base, x->x, (size_t)x->count * sizeof *base);
     plan_directions(b, x->count, &units, &dense);
     for (int64_t t = 0; t < units + dense; t++) {
         int64_t unit = t >= units ? -1 - (t - units)
                        : units == x->count ? t
                        : (int64_t)(mt_rng_u32(key, (uint64_t)t) % (uint64_t)x->count);
-        double want, magnitude, got = 0, length = 1;
+        double magnitude, got = 0, length = 1, extra = 0, weight = 0;
+        struct slope s;
 
         if (unit < 0 && b->c->exact) {
             continue;   /* a dense direction is not exact */
         }
-        differentiate(b, r, keep, port, x->x, base, x->count, unit, &want, &magnitude);
+        s = differentiate(b, r, keep, port, x->x, base, x->count, unit);
         if (unit >= 0) {
             got = mt_slot_value(d, unit);
+            extra = dmag[unit];
         } else {
             length = 0;
             for (int64_t i = 0; i < x->count; i++) {
                 double v = direction(b, port, unit, i);
 
                 got += mt_slot_value(d, i) * v;
+                weight += fabs(mt_slot_value(d, i) * v);
                 length += fabs(v);
+                extra += fabs(v) * dmag[i];
             }
         }
-        mt_result_element(&res, unit, got, want,
+        magnitude = fmax(s.magnitude, weight);   /* terms of either sum may cancel */
+        mt_result_element(&res, unit >= 0 ? unit : x->count - 1 - unit, got, s.sum,
                           b->c->exact ? 0
                                       : roundings(b, port) * HALF_ULP *
-                                                (magnitude + extra * length) +
-                                            FLT_MIN * length + 1e-11 * magnitude);
+                                                (magnitude + extra) +
+                                            FLT_MIN * length + s.noise);
     }
     for (int64_t i = 0; i < d->count; i++) {   /* every element was written */
         if (d->bits[MT_RIG_GUARD + i] == MT_RIG_FILL) {
@@ -444,13 +481,14 @@ static int check_golden(struct mt_rig *b)
         int port = i < b->n.nin ? i : MT_PORT_PARAM(i - b->n.nin);
         const double *want = i < b->n.nin ? g->din[i] : g->dparam[i - b->n.nin];
         struct mt_slot *s = i < b->n.nin ? &b->in[i] : &b->param[i - b->n.nin];
-        double *base, sum, magnitude;
+        double *base;
 
         MT_TRY(mt_rig_doubles(b, s->count, &base));
         memcpy(base, s->x, (size_t)s->count * sizeof *base);
         for (int64_t k = 0; want != NULL && k < s->count; k++) {
-            differentiate(b, &r, keep, port, s->x, base, s->count, k, &sum, &magnitude);
-            mt_result_element(&x, k, sum, want[k], 1e-8 * (1 + fabs(want[k])));
+            mt_result_element(
+                &x, k, differentiate(b, &r, keep, port, s->x, base, s->count, k).sum, want[k],
+                1e-8 * (1 + fabs(want[k])));
         }
     }
     if (!x.pass) {

@@ -58,10 +58,9 @@ struct mt_suite {
     /* Dimensions, and in[1..] and nin where there is more than one input. */
     void (*shape)(struct mt_node *n);
     void (*ref)(const struct mt_ref *r);
-    /* Half-ulps of the magnitude that separate device and reference, for one port. For
-     * gradients the magnitude is sum_j |g_j dy_j/dx_i|, plus `floor` if given. */
+    /* How many half-ulps of the magnitude may separate device and reference, for one port. For
+     * gradients the magnitude is sum_j |g_j dy_j/dx_i|, and what the reference says in dmag. */
     double (*roundings)(const struct mt_node *n, int port);
-    double (*floor)(const struct mt_node *n, int port);
     /* Value to use for element i of an input instead of the drawn x; u is uniform in (0, 1). */
     double (*draw)(const struct mt_node *n, int port, double x, double u);
     const double *kinks;       /* inputs 0 keep a distance from these; nkinks of them */
@@ -82,6 +81,9 @@ struct mt_ref {
     const double *in[MT_MAXIN], *param[MT_MAXPARAM], *state[MT_MAXPARAM];
     double *out[MT_MAXIN];
     double *mag[MT_MAXIN];     /* magnitude of rounding; where left NaN: |out| */
+    /* NULL: not asked for. Else, for each element of input 0: what is rounded besides
+     * |g dy/dx| on the way to its gradient, for cotangents up to 1; preset to 0. */
+    double *dmag;
 };
 
 #define MT_SUITE(op, ...) const struct mt_suite mt_suite_##op = {.name = #op, __VA_ARGS__}

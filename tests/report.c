@@ -45,7 +45,7 @@ void mt_result_element(struct mt_result *x, int64_t position, double value, doub
         x->value = value;
         x->expected = expected;
     }
-    if (!(error <= bound)) {
+    if (error > 0 && !(error <= bound)) {
         x->pass = 0;
     }
 }

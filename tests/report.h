@@ -16,7 +16,8 @@ struct mt_result {
     int pass;
     int64_t elements;       /* compared */
     double error, bound;    /* of the worst element: largest error / bound */
-    int64_t position;       /* of the worst element; -1: none */
+    int64_t position;       /* of the worst element; -1: none; a check may count on behind
+                               the elements, for what is not about one of them */
     double value, expected; /* there */
     char note[256];         /* more about a failure, or "" */
 };

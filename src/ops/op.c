@@ -129,6 +129,24 @@ int mt_node_loss(struct mt_node *n)
     return MOTLEY_OK;
 }
 
+int mt_node_labels(struct mt_node *n)
+{
+    char a[128], b[128];
+
+    MT_TRY(mt_node_loss(n));
+    MT_CHECK(n->in[0].rank >= 2, MOTLEY_ECONFIG,
+             "%s needs one number for each class; the network ends in %s", n->op->name,
+             mt_spec_print(&n->in[0], a, (int)sizeof a));
+    MT_CHECK(n->in[1].dtype == MT_I32, MOTLEY_ECONFIG,
+             "%s needs class numbers as targets; the data has real numbers (%s). For those use "
+             "mse", n->op->name, mt_spec_print(&n->in[1], b, (int)sizeof b));
+    MT_CHECK(mt_spec_count(&n->in[1]) == mt_spec_rows(&n->in[0]), MOTLEY_ECONFIG,
+             "%s: prediction %s and labels %s do not fit: there must be one label a row",
+             n->op->name, mt_spec_print(&n->in[0], a, (int)sizeof a),
+             mt_spec_print(&n->in[1], b, (int)sizeof b));
+    return MOTLEY_OK;
+}
+
 int mt_op_nothing(const struct mt_node *n, const struct mt_io *io)
 {
     (void)n;

@@ -141,6 +141,8 @@ int mt_node_inputs(const struct mt_node *n, int count);
 int mt_node_is_f32(const struct mt_node *n, int i);
 int mt_node_elementwise(struct mt_node *n);
 int mt_node_loss(struct mt_node *n);
+/* The same for class numbers: in[1] is i32 with one label for each row of in[0] (..., C). */
+int mt_node_labels(struct mt_node *n);
 
 /* fwd and bwd of a view: nothing to do. */
 int mt_op_nothing(const struct mt_node *n, const struct mt_io *io);

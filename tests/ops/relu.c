@@ -1,4 +1,5 @@
-/* relu.c -- proves forward and gradient of relu for one-element, odd and many-dimensional shapes.
+/* relu.c -- proves forward and gradient of relu for one-element, odd and many-dimensional
+ * shapes.
  *
  * Bound: no arithmetic, so no rounding: equality; the gradient is the incoming one or zero. One
  * half-ulp covers the sum over a dense direction. */
@@ -35,4 +36,5 @@ static const struct mt_case cases[] = {
     {.name = "128x4096", .dim = {128, 4096}, .bench = 1},
 };
 
-MT_SUITE(relu, .ref = ref, .roundings = roundings, .kinks = kinks, .nkinks = 1, MT_CASES(cases));
+MT_SUITE(relu, .ref = ref, .roundings = roundings, .kinks = kinks, .nkinks = 1,
+         MT_CASES(cases));

@@ -1,0 +1,170 @@
+/* linear.c -- linear layer over the last dimension.
+ *
+ *   y[r,o]   = sum_i x[r,i] w[o,i] + b[o]
+ *   dx[r,i]  = sum_o g[r,o] w[o,i]
+ *   dw[o,i] += sum_r g[r,o] x[r,i]
+ *   db[o]   += sum_r g[r,o]
+ *
+ *   x, dx (R, I), y, g (R, O), leading dimensions folded into R;  w (O, I), b (O)
+ *
+ * w lies as in PyTorch, so that weights move between the two unchanged. The sum for db is a
+ * kernel of its own: a product with a vector of ones would need the vector and is no faster. */
+#include "ops/op.h"
+
+#include <math.h>
+
+enum { SIZE, BIAS, INIT, GAIN };                  /* attributes */
+enum { WEIGHT, BIAS_PARAM };                      /* parameters */
+enum { GEMM_FWD, GEMM_DATA, GEMM_WEIGHT };
+enum { BWD_BIAS };
+enum { COLUMNS = 8 };                             /* of one group of linear_bwd_bias */
+
+static const struct mt_attr attrs[] = {
+    {"size", MT_ATTR_INT, .min = 1, .max = 1 << 30, .required = 1, .doc = "outputs"},
+    {"bias", MT_ATTR_BOOL, .def = {.b = 1}, .doc = "add a bias"},
+    {"init", MT_ATTR_WORD, .def = {.w = 0},
+     .words = "kaiming_uniform kaiming_normal xavier_uniform xavier_normal orthogonal normal "
+              "uniform constant zeros",
+     .doc = "first weights; the bias starts uniform in +-1/sqrt(inputs) with kaiming_uniform, "
+            "otherwise at zero"},
+    {"gain", MT_ATTR_NUM, .max = 1e6,
+     .doc = "of the initialiser: factor, deviation, half width or value; 0: sqrt(1/3) with "
+            "kaiming_uniform (the rule of PyTorch), sqrt(2) with kaiming_normal (for ReLU), 1 "
+            "with xavier and orthogonal, 0.02 with normal and uniform"},
+    {0}};
+
+static const struct {
+    enum mt_init_kind kind;
+    double gain;
+} inits[] = {                                     /* in the order of the words */
+    {MT_INIT_KAIMING_UNIFORM, 0.57735026918962576},
+    {MT_INIT_KAIMING_NORMAL, 1.4142135623730951},
+    {MT_INIT_XAVIER_UNIFORM, 1},
+    {MT_INIT_XAVIER_NORMAL, 1},
+    {MT_INIT_ORTHOGONAL, 1},
+    {MT_INIT_NORMAL, 0.02},
+    {MT_INIT_UNIFORM, 0.02},
+    {MT_INIT_CONSTANT, 0},
+    {MT_INIT_ZEROS, 0},
+};
+
+static const char *const kernels[] = {"linear_bwd_bias", NULL};
+
+static int infer(struct mt_node *n)
+{
+    int64_t O = mt_attr_int(n, SIZE), I;
+    int init = mt_attr_word(n, INIT);
+    double gain = mt_attr_num(n, GAIN);
+
+    MT_TRY(mt_node_inputs(n, 1));
+    MT_TRY(mt_node_is_f32(n, 0));
+    MT_CHECK(n->in[0].rank >= 2, MOTLEY_ECONFIG,
+             "linear needs samples of at least one dimension; this input has one number each");
+    I = mt_spec_last(&n->in[0]);
+    n->nout = 1;
+    n->out[0] = n->in[0];
+    n->out[0].dim[n->in[0].rank - 1] = O;
+    n->nparam = mt_attr_bool(n, BIAS) ? 2 : 1;
+    n->param[WEIGHT] = (struct mt_param){
+        .name = "weight",
+        .spec = mt_spec_new(MT_F32, 0, 2, (const int64_t[]){O, I}),
+        .init = {inits[init].kind, gain != 0 ? gain : inits[init].gain, I, O},
+        .decay = 1,
+    };
+    n->param[BIAS_PARAM] = (struct mt_param){
+        .name = "bias",
+        .spec = mt_spec_new(MT_F32, 0, 1, &O),
+        .init = {init == 0 ? MT_INIT_UNIFORM : MT_INIT_ZEROS, 1 / sqrt((double)I), I, O},
+    };
+    return MOTLEY_OK;
+}
+
+static int prepare(struct mt_node *n, struct mt_dev *dev)
+{
+    int64_t R = mt_spec_rows(&n->in[0]), I = mt_spec_last(&n->in[0]);
+    int64_t O = mt_spec_last(&n->out[0]);
+    struct mt_gemm g[MT_MAXGEMM] = {
+        [GEMM_FWD] = {.trans_b = 1, .m = R, .n = O, .k = I, .alpha = 1, .varies = 'm',
+                      .has_bias = n->nparam > BIAS_PARAM},
+        [GEMM_DATA] = {.m = R, .n = I, .k = O, .alpha = 1, .varies = 'm'},
+        [GEMM_WEIGHT] = {.trans_a = 1, .m = O, .n = I, .k = R, .alpha = 1, .varies = 'k'},
+    };
+
+    for (int i = 0; i < MT_MAXGEMM; i++) {
+        uint64_t scratch;
+
+        MT_TRY(mt_gemm_plan_new(dev, &g[i], &n->gemm[i]));
+        scratch = mt_gemm_plan_scratch(n->gemm[i]);
+        n->scratch_bytes = scratch > n->scratch_bytes ? scratch : n->scratch_bytes;
+    }
+    return MOTLEY_OK;
+}
+
+static int fwd(const struct mt_node *n, const struct mt_io *io)
+{
+    int64_t R = mt_spec_rows(&io->in[0].spec);
+    struct mt_tensor y = io->out[0];
+
+    return mt_gemm_run(n->gemm[GEMM_FWD], R, &io->in[0], &io->param[WEIGHT], 0, &y,
+                       n->nparam > BIAS_PARAM ? &io->param[BIAS_PARAM] : NULL, &io->scratch);
+}
+
+static int bwd_bias(const struct mt_node *n, const struct mt_io *io)
+{
+    int64_t R = mt_spec_rows(&io->dout[0].spec), O = mt_spec_last(&io->dout[0].spec);
+
+    return mt_launch(io->dev, n->kernel[BWD_BIAS],
+                     mt_groups((uint64_t)((O + COLUMNS - 1) / COLUMNS), MT_WG),
+                     MT_ARGS(mt_t(&io->dparam[BIAS_PARAM]), mt_t(&io->dout[0]),
+                             mt_u32((uint32_t)R), mt_u32((uint32_t)O),
+                             mt_u32(io->acc_param >> BIAS_PARAM & 1)));
+}
+
+static int bwd(const struct mt_node *n, const struct mt_io *io)
+{
+    int64_t R = mt_spec_rows(&io->dout[0].spec);
+
+    if ((io->want & MT_WANT_DATA) && io->din[0].buf != NULL) {
+        struct mt_tensor dx = io->din[0];
+
+        MT_TRY(mt_gemm_run(n->gemm[GEMM_DATA], R, &io->dout[0], &io->param[WEIGHT],
+                           (float)(io->acc_in & 1), &dx, NULL, &io->scratch));
+    }
+    if (io->want & MT_WANT_PARAM) {
+        struct mt_tensor dw = io->dparam[WEIGHT];
+
+        MT_TRY(mt_gemm_run(n->gemm[GEMM_WEIGHT], R, &io->dout[0], &io->in[0],
+                           (float)(io->acc_param >> WEIGHT & 1), &dw, NULL, &io->scratch));
+        if (n->nparam > BIAS_PARAM) {
+            MT_TRY(bwd_bias(n, io));
+        }
+    }
+    return MOTLEY_OK;
+}
+
+static void cost(const struct mt_node *n, struct mt_cost *c)
+{
+    double R = (double)mt_spec_rows(&n->in[0]), I = (double)mt_spec_last(&n->in[0]);
+    double O = (double)mt_spec_last(&n->out[0]);
+    double bias = n->nparam > BIAS_PARAM ? 1 : 0;
+
+    c->fwd_flop = 2 * R * I * O + bias * R * O;
+    c->data_flop = 2 * R * I * O;
+    c->param_flop = 2 * R * I * O + bias * R * O;
+    c->fwd_bytes = 4 * (R * I + I * O + R * O + bias * O);
+    c->data_bytes = 4 * (R * I + I * O + R * O);
+    c->param_bytes = 4 * (R * I + I * O + (1 + bias) * R * O + bias * O);
+}
+
+const struct mt_op mt_op_linear = {
+    .name = "linear",
+    .doc = "linear layer over the last dimension, y = x W^T + b",
+    .attrs = attrs,
+    .keep = MT_KEEP_IN,
+    .kernels = kernels,
+    .infer = infer,
+    .prepare = prepare,
+    .fwd = fwd,
+    .bwd = bwd,
+    .cost = cost,
+};
