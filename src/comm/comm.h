@@ -30,7 +30,8 @@ int mt_comm_open(struct mt_ctx *ctx, void *mpi, struct mt_comm **out);
 void mt_comm_close(struct mt_comm *c);
 const struct mt_comm_info *mt_comm_info(const struct mt_comm *c);
 
-/* Messages. A request is a small number, released when test says done. */
+/* Messages to and from other ranks; tag: 0..9999. A request is a small number, released when test
+ * says done or fails. */
 int mt_comm_send(struct mt_comm *c, const void *data, size_t bytes, int peer, int tag, int *req);
 int mt_comm_recv(struct mt_comm *c, void *data, size_t bytes, int peer, int tag, int *req);
 int mt_comm_test(struct mt_comm *c, int req, int *done);
@@ -42,8 +43,9 @@ int mt_comm_bcast(struct mt_comm *c, void *data, size_t bytes, int root);
 int mt_comm_barrier(struct mt_comm *c);
 /* Sum over all ranks, in rank order: the same bits everywhere. */
 int mt_comm_sum(struct mt_comm *c, double *data, int n);
-/* The lowest of all ranks' codes; the error of the lowest failing rank, with its words, becomes
- * the error of all. Call it before anything collective that depends on success everywhere. */
+/* The error of the lowest failing rank, with its words and its name in front, becomes the error
+ * of all (MOTLEY_ESTOP gives way to failures; an error that all share stays as it is). Call it
+ * before anything collective that depends on success everywhere. */
 int mt_comm_agree(struct mt_comm *c, int code);
 
 /* What a rank is, for messages: set once, exchanged ("host node7, device NVIDIA H200"). */
@@ -52,15 +54,20 @@ int mt_comm_describe(struct mt_comm *c, const char *device);
 const char *mt_comm_who(const struct mt_comm *c, int rank, char *buf, size_t room);
 
 /* Seconds that a wait may last without any progress of the peer; 0: no limit. stop: set by a
- * signal handler; a wait ends with MOTLEY_ESTOP some seconds after it is set if peers are gone. */
+ * signal handler; half a minute of silence after it is set ends a wait with MOTLEY_ESTOP. */
 void mt_comm_watch(struct mt_comm *c, double timeout, const volatile int *stop);
+
+/* The rank that speaks for the job: the lowest not known to be dead. */
+int mt_comm_speaker(const struct mt_comm *c);
+
+double mt_comm_clock(void);   /* seconds, monotonic */
 
 /* For loops that wait: call with the time since the last progress and the rank waited for (-1:
  * unknown). Yields the processor; fails with MOTLEY_ECOMM and a message that names the rank if it
  * died (processes of this host are watched) or the time limit passed. */
 int mt_comm_idle(struct mt_comm *c, double seconds_waited, int peer);
 
-/* Ends all processes of the job at once with this exit code. Does not return. */
+/* Ends all processes of the job at once with this exit code; prints nothing. Does not return. */
 void mt_comm_abort(struct mt_comm *c, int exit_code);
 
 /* ---- coll.c ------------------------------------------------------------------------------
@@ -69,7 +76,8 @@ void mt_comm_abort(struct mt_comm *c, int exit_code);
  * and hands it to all: 2 (N-1)/N of the array per rank, the least possible. */
 struct mt_reduce;
 
-/* max: longest array. tag: distinguishes reductions in flight at the same time. */
+/* max: longest array. tag: 0..4999, distinguishes reductions in flight at the same time; all ranks
+ * start those of one tag in the same order. Allocates everything that start and test need. */
 int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int64_t max, int tag,
                   struct mt_reduce **out);
 void mt_reduce_free(struct mt_reduce *r);

@@ -1,0 +1,93 @@
+/* link.h -- inside src/comm only: what a transport gives, and the state of a communicator.
+ *
+ * A transport moves pieces of at most max_bytes between two processes without blocking. All else
+ * (long messages, collectives, agreement, watching the peers) is made from that in comm.c and
+ * watch.c, so that no wait is hidden in a library that cannot be told about a dead process. */
+#ifndef MT_COMM_LINK_H
+#define MT_COMM_LINK_H
+
+#include "comm/comm.h"
+
+#define MT_HOST_ROOM   64
+#define MT_DEVICE_ROOM 128
+
+/* Tags on the wire; every MPI has at least 0..32767. */
+enum { MT_TAG_USER = 0, MT_TAG_REDUCE = 10000, MT_TAG_COLL = 32000 };
+enum { MT_TAGS_USER = 10000, MT_TAGS_REDUCE = 5000 };
+
+struct mt_link {
+    size_t max_bytes;             /* of one piece */
+    /* Room for n requests in flight, numbered 0..n-1. */
+    int (*reserve)(struct mt_comm *c, int n);
+    int (*post)(struct mt_comm *c, int slot, int recv, void *data, size_t bytes, int peer,
+                int tag);
+    int (*poll)(struct mt_comm *c, int slot, int *done);
+    void (*cancel)(struct mt_comm *c, int slot);   /* forgets a request; its memory may go */
+    void (*close)(struct mt_comm *c);              /* accepts a half-opened one */
+    void (*abort)(struct mt_comm *c, int exit_code);
+};
+
+/* What every process tells all others when the job opens. Sent as bytes: the hosts of a job have
+ * one byte order. */
+struct mt_card {
+    int64_t pid;
+    uint64_t start;               /* when the process began, in the host's ticks; 0: unknown */
+    int64_t lead;                 /* lowest rank on the same host */
+    char host[MT_HOST_ROOM];
+    char device[MT_DEVICE_ROOM];  /* "" until mt_comm_describe */
+};
+
+struct mt_peer {
+    struct mt_card card;
+    int watched;                  /* its process can be seen from here */
+    double gone_at;               /* when it was first missed; 0: alive as far as known */
+};
+
+struct mt_slot {
+    char *data;                   /* of the piece not yet posted */
+    size_t left;                  /* bytes not yet posted */
+    size_t posted;                /* bytes of the piece in flight */
+    int peer, tag, recv;
+    int next;                     /* list of free slots, -1 ends it; -2: in use */
+};
+
+struct mt_comm {
+    struct mt_ctx *ctx;
+    const struct mt_link *link;
+    void *state;                  /* of the transport */
+    struct mt_comm_info info;
+    struct mt_card card;          /* own */
+    char transport[128];
+    struct mt_peer *peer;         /* size of them; NULL while opening */
+
+    int nslot, free_slot, reserved;
+    struct mt_slot *slot;
+    int cut;                      /* requests in flight with pieces to come */
+    size_t piece;                 /* longest message of the transport */
+    void *scratch;                /* for small collectives */
+    size_t scratch_bytes;
+
+    uint64_t completed;           /* messages, ever: progress is seen by this */
+    uint64_t completed_seen;
+    double progress_at, scanned_at;
+    double timeout;
+    const volatile int *stop;
+    double stop_at;               /* when stop was first seen; 0: not yet */
+    int broken;                   /* a wait was given up: no orderly end is possible */
+};
+
+int mt_self_open(struct mt_comm *c);
+/* mpi: the caller's MPI_Comm *, or NULL. A build without MPI refuses with the remedy. */
+int mt_mpi_open(struct mt_comm *c, void *mpi);
+
+/* watch.c */
+void mt_watch_card(struct mt_card *card);            /* pid, start, host of this process */
+void mt_watch_peers(struct mt_comm *c);              /* find out who can be seen */
+
+/* As send and recv, with a tag of the wire. */
+int mt_comm_start(struct mt_comm *c, void *data, size_t bytes, int peer, int tag, int recv,
+                  int *req);
+int mt_comm_reserve(struct mt_comm *c, int n);       /* n more in flight; < 0: fewer */
+void mt_comm_cancel(struct mt_comm *c, int req);     /* -1: nothing */
+
+#endif

@@ -1,0 +1,64 @@
+/* share.c -- who works on which samples.
+ *
+ * rank i gets floor(rows w_i / W) rows, W = sum of w, and one of the rows left over if its
+ * remainder is among the largest. Quotient and remainder are taken with fmod, which is exact: for
+ * whole weights the answer is that of integer arithmetic, ties included, on every machine. Equal
+ * weights need no arithmetic at all (0.1 + 0.1 + 0.1 is not 3 times 0.1). */
+#include "parallel/par.h"
+
+#include <math.h>
+
+static double weight_of(const double *weight, int i)
+{
+    return weight == NULL ? 1.0 : weight[i] > 0 && isfinite(weight[i]) ? weight[i] : 0.0;
+}
+
+static double remainder_of(int64_t rows, double w, double sum)
+{
+    return fmod((double)rows * w, sum);
+}
+
+static int64_t floor_of(int64_t rows, double w, double sum)
+{
+    double p = (double)rows * w;
+
+    return (int64_t)((p - fmod(p, sum)) / sum);
+}
+
+/* Time is size squared for uneven weights: for set-up and for changes of shares, a step keeps the
+ * answer. */
+void mt_share(int64_t rows, const double *weight, int size, int rank, int64_t *lo, int64_t *hi)
+{
+    double sum = 0;
+    int64_t left = rows, at = 0, mine = 0;
+    int equal = 1;
+
+    for (int i = 0; i < size; i++) {
+        sum += weight_of(weight, i);
+        equal = equal && weight_of(weight, i) == weight_of(weight, 0);
+    }
+    if (equal || !isfinite(sum)) {   /* nothing usable: equal too */
+        int64_t extra = rows % size;
+
+        *lo = rows / size * rank + (rank < extra ? rank : extra);
+        *hi = *lo + rows / size + (rank < extra);
+        return;
+    }
+    for (int i = 0; i < size; i++) {
+        left -= floor_of(rows, weight_of(weight, i), sum);
+    }
+    for (int i = 0; i <= rank; i++) {
+        double w = weight_of(weight, i), rest = remainder_of(rows, w, sum);
+        int64_t before = 0;
+
+        for (int j = 0; j < size; j++) {
+            double other = remainder_of(rows, weight_of(weight, j), sum);
+
+            before += other > rest || (other == rest && j < i);
+        }
+        at += mine;
+        mine = floor_of(rows, w, sum) + (before < left);
+    }
+    *lo = at;
+    *hi = at + mine;
+}

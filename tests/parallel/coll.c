@@ -1,0 +1,130 @@
+/* coll.c
+ * Ranks: 1 2 3 4
+ * Proves: mt_reduce gives the bits of ((r0 + r1) + r2) + ... on every rank, for lengths from 0 to
+ * several chunks, for lengths below the number of ranks, several sums in flight at once and one
+ * after the other; it asks for no memory after mt_reduce_new and writes nothing outside. */
+#include "job.h"
+
+#include "base/rng.h"
+
+#include <math.h>
+
+enum { FLIGHT = 3, GUARD = 4 };
+
+/* A number of rank r whose exponent varies so much that another order gives another sum. */
+static float number(int r, uint64_t e)
+{
+    struct mt_rng_key key = mt_rng_key(7, MT_RNG_TEST, (uint64_t)r);
+    uint32_t u = mt_rng_u32(key, e);
+
+    return ldexpf((float)(u >> 8) - 8388608.0f, (int)(u & 15u) - 20);
+}
+
+static void fill(const struct job *j, float *x, int64_t n, uint64_t from)
+{
+    for (int64_t e = 0; e < n; e++) {
+        x[e] = number(j->rank, from + (uint64_t)e);
+    }
+    for (int64_t e = n; e < n + GUARD; e++) {
+        x[e] = -77.0f;
+    }
+}
+
+static void compare(struct job *j, const float *x, int64_t n, uint64_t from)
+{
+    int64_t wrong = 0, at = -1;
+
+    for (int64_t e = 0; e < n; e++) {
+        float s = number(0, from + (uint64_t)e);
+
+        for (int r = 1; r < j->size; r++) {
+            s += number(r, from + (uint64_t)e);
+        }
+        if (memcmp(&s, &x[e], sizeof s) != 0) {
+            wrong++;
+            at = at < 0 ? e : at;
+        }
+    }
+    for (int64_t e = n; e < n + GUARD; e++) {
+        wrong += x[e] != -77.0f;
+    }
+    JOB_CHECK(j, wrong == 0, "%lld of %lld wrong, the first at %lld", (long long)wrong,
+              (long long)n, (long long)at);
+}
+
+static void finish(struct job *j, struct mt_reduce *const *r, const int *order, int n)
+{
+    double since = mt_comm_clock();
+    int open = n, done[FLIGHT] = {0};
+
+    while (open > 0) {
+        int peer = -1;
+
+        for (int i = 0; i < n; i++) {
+            int k = order[i];
+
+            if (!done[k]) {
+                JOB_DO(j, mt_reduce_test(r[k], &done[k]));
+                open -= done[k];
+                peer = done[k] ? peer : mt_reduce_peer(r[k]);
+            }
+        }
+        if (open > 0) {
+            JOB_DO(j, mt_comm_idle(j->comm, mt_comm_clock() - since, peer));
+        }
+    }
+}
+
+int main(void)
+{
+    static const int64_t lengths[] = {0,   1,    2,    3,      4,      5,      7,      8,     15,
+                                      100, 1023, 4097, 262143, 262144, 262145, 700001, 1200007};
+    enum { N = sizeof lengths / sizeof *lengths };
+    struct mt_reduce *r[FLIGHT] = {NULL};
+    float *x[FLIGHT] = {NULL};
+    struct job j;
+    int done = 0, st;
+
+    job_open(&j);
+    for (int k = 0; k < FLIGHT; k++) {
+        JOB_DO(&j, mt_reduce_new(j.ctx, j.comm, lengths[N - 1], k, &r[k]));
+        JOB_DO(&j, MT_NEW_N(j.ctx, lengths[N - 1] + GUARD, &x[k]));
+    }
+    int64_t before = mt_mem_requests(j.ctx);
+
+    /* One after the other. */
+    for (int i = 0; i < N; i++) {
+        fill(&j, x[0], lengths[i], 0);
+        JOB_DO(&j, mt_reduce_start(r[0], x[0], lengths[i]));
+        finish(&j, r, (const int[]){0}, 1);
+        compare(&j, x[0], lengths[i], 0);
+    }
+    /* In flight together: started in one order, polled in another on every rank. */
+    for (int i = 0; i < N; i++) {
+        int order[FLIGHT];
+
+        for (int k = 0; k < FLIGHT; k++) {
+            fill(&j, x[k], lengths[(i + k * 5) % N], (uint64_t)k * 1000000);
+            order[k] = (k + j.rank) % FLIGHT;
+        }
+        for (int k = 0; k < FLIGHT; k++) {
+            JOB_DO(&j, mt_reduce_start(r[k], x[k], lengths[(i + k * 5) % N]));
+        }
+        finish(&j, r, order, FLIGHT);
+        for (int k = 0; k < FLIGHT; k++) {
+            compare(&j, x[k], lengths[(i + k * 5) % N], (uint64_t)k * 1000000);
+        }
+    }
+    JOB_CHECK(&j, mt_mem_requests(j.ctx) == before, "%lld requests for memory",
+              (long long)(mt_mem_requests(j.ctx) - before));
+
+    st = mt_reduce_test(r[0], &done);
+    JOB_CHECK(&j, st == MOTLEY_EARG, "tested without a start: %d", st);
+    st = mt_reduce_start(r[0], x[0], lengths[N - 1] + 1);
+    JOB_CHECK(&j, st == MOTLEY_EARG, "longer than announced: %d", st);
+    for (int k = 0; k < FLIGHT; k++) {
+        mt_reduce_free(r[k]);
+        mt_free(j.ctx, x[k]);
+    }
+    return job_close(&j);
+}
