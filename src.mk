@@ -40,7 +40,12 @@ core_sources += src/base/text.c
 core_sources += src/base/text.h
 core_sources += src/base/tree.c
 core_sources += src/base/tree.h
+core_sources += src/comm/coll.c
+core_sources += src/comm/comm.c
 core_sources += src/comm/comm.h
+core_sources += src/comm/link.h
+core_sources += src/comm/self.c
+core_sources += src/comm/watch.c
 core_sources += src/config/config.c
 core_sources += src/config/config.h
 core_sources += src/config/override.c
@@ -106,9 +111,11 @@ core_sources += src/optim/optim.h
 core_sources += src/optim/sched.c
 core_sources += src/optim/sched.h
 core_sources += src/parallel/par.h
+core_sources += src/parallel/share.c
 core_sources += tests/unit/datakit.h
 
 mpi_sources =
+mpi_sources += src/comm/mpi.c
 
 optim_sources =
 optim_sources += src/optim/adagrad.c

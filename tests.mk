@@ -30,12 +30,16 @@ unit_tests += tests/unit/init
 unit_tests += tests/unit/json
 unit_tests += tests/unit/prog
 unit_tests += tests/unit/sched
+unit_tests += tests/unit/share
 unit_tests += tests/unit/tree
 unit_tests += tests/unit/yaml
 
 parallel_tests =
+parallel_tests += tests/parallel/coll
+parallel_tests += tests/parallel/comm
 
 sys_tests =
+sys_tests += tests/sys/death.sh
 sys_tests += tests/sys/install.sh
 
 structure_tests =
@@ -66,6 +70,7 @@ TESTS += tests/optest$(EXEEXT)
 test_files =
 test_files += tests/lsan.supp
 test_files += tests/nocmocka.sh
+test_files += tests/parallel/job.h
 test_files += tests/run.sh
 test_files += tests/symbols.txt
 test_files += tests/valgrind.supp
@@ -77,5 +82,5 @@ TESTS += $(unit_tests)
 else
 TESTS += tests/nocmocka.sh
 endif
-check_PROGRAMS += $(parallel_tests)
+check_PROGRAMS += $(parallel_tests) tests/sys/die
 TESTS += $(parallel_tests) $(sys_tests) $(structure_tests)
