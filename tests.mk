@@ -6,6 +6,7 @@
 #     sys_tests        tests/sys/<name>.sh: uses the program; see tests/run.sh for its variables
 #     structure_tests  scripts that look at the source and at what was built
 #     suite_sources    the kit that runs the operation suites of ops.mk
+#     test_helpers     programs that sys_tests run
 #     test_files       other files that tests need: distributed
 #
 # Exit codes: 0 passed, 77 could not run here (says why), 99 set-up failed, else failed.
@@ -67,6 +68,10 @@ check_PROGRAMS += tests/optest
 tests_optest_LDADD = libmotley-suites.la libmotley-core.la
 TESTS += tests/optest$(EXEEXT)
 
+# programs that the scripts of sys_tests run
+test_helpers =
+test_helpers += tests/sys/die
+
 test_files =
 test_files += tests/lsan.supp
 test_files += tests/nocmocka.sh
@@ -82,5 +87,5 @@ TESTS += $(unit_tests)
 else
 TESTS += tests/nocmocka.sh
 endif
-check_PROGRAMS += $(parallel_tests) tests/sys/die
+check_PROGRAMS += $(parallel_tests) $(test_helpers)
 TESTS += $(parallel_tests) $(sys_tests) $(structure_tests)

@@ -67,8 +67,8 @@ int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int64_t max, int tag,
     int size = c->info.size, st;
 
     MT_CHECK(max >= 0, MOTLEY_EARG, "sum over ranks: %lld numbers", (long long)max);
-    MT_CHECK(tag >= 0 && tag < MT_TAGS_REDUCE, MOTLEY_EARG, "sum over ranks: tag %d is not in 0..%d",
-             tag, MT_TAGS_REDUCE - 1);
+    MT_CHECK(tag >= 0 && tag < MT_TAGS_REDUCE, MOTLEY_EARG,
+             "sum over ranks: tag %d is not in 0..%d", tag, MT_TAGS_REDUCE - 1);
     MT_TRY(MT_NEW(ctx, &r));
     r->ctx = ctx;
     r->comm = c;

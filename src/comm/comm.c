@@ -122,7 +122,7 @@ const struct mt_comm_info *mt_comm_info(const struct mt_comm *c)
 
 void mt_comm_abort(struct mt_comm *c, int exit_code)
 {
-    c->link->abort(c, exit_code);
+    c->link->end(c, exit_code);
 }
 
 #define MAXREQ 64   /* in flight in one round of a collective */

@@ -24,7 +24,7 @@ struct mt_link {
     int (*poll)(struct mt_comm *c, int slot, int *done);
     void (*cancel)(struct mt_comm *c, int slot);   /* forgets a request; its memory may go */
     void (*close)(struct mt_comm *c);              /* accepts a half-opened one */
-    void (*abort)(struct mt_comm *c, int exit_code);
+    void (*end)(struct mt_comm *c, int exit_code);   /* all processes; does not return */
 };
 
 /* What every process tells all others when the job opens. Sent as bytes: the hosts of a job have

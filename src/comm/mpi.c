@@ -129,7 +129,7 @@ static void close_link(struct mt_comm *c)
     c->state = NULL;
 }
 
-static void abort_job(struct mt_comm *c, int exit_code)
+static void end_job(struct mt_comm *c, int exit_code)
 {
     struct state *s = c->state;
 
@@ -144,7 +144,7 @@ static const struct mt_link link_mpi = {
     .poll = poll,
     .cancel = cancel,
     .close = close_link,
-    .abort = abort_job,
+    .end = end_job,
 };
 
 static int initialise(struct mt_comm *c, struct state *s, const void *mpi)
@@ -174,7 +174,8 @@ static int find_node(struct mt_comm *c, struct state *s)
     int zero = 0, lead = 0;
 
     MPI_DO(c, "MPI_Comm_split_type",
-           MPI_Comm_split_type(s->comm, MPI_COMM_TYPE_SHARED, c->info.rank, MPI_INFO_NULL, &node));
+           MPI_Comm_split_type(s->comm, MPI_COMM_TYPE_SHARED, c->info.rank, MPI_INFO_NULL,
+                               &node));
     MPI_DO(c, "MPI_Comm_rank", MPI_Comm_rank(node, &c->info.node_rank));
     MPI_DO(c, "MPI_Comm_size", MPI_Comm_size(node, &c->info.node_size));
     MPI_DO(c, "MPI_Comm_group", MPI_Comm_group(s->comm, &all));

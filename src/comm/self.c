@@ -44,7 +44,7 @@ static void close_link(struct mt_comm *c)
     (void)c;
 }
 
-static void abort_job(struct mt_comm *c, int exit_code)
+static void end_job(struct mt_comm *c, int exit_code)
 {
     (void)c;
     _exit(exit_code);
@@ -57,7 +57,7 @@ static const struct mt_link link_self = {
     .poll = poll,
     .cancel = cancel,
     .close = close_link,
-    .abort = abort_job,
+    .end = end_job,
 };
 
 int mt_self_open(struct mt_comm *c)

@@ -1,8 +1,7 @@
-/* coll.c
- * Ranks: 1 2 3 4
- * Proves: mt_reduce gives the bits of ((r0 + r1) + r2) + ... on every rank, for lengths from 0 to
- * several chunks, for lengths below the number of ranks, several sums in flight at once and one
- * after the other; it asks for no memory after mt_reduce_new and writes nothing outside. */
+/* coll.c -- proves: mt_reduce gives the bits of ((r0 + r1) + r2) + ... on every rank, for lengths
+ * from 0 to several chunks, for lengths below the number of ranks, several sums in flight at once
+ * and one after the other; it asks for no memory after mt_reduce_new and writes nothing outside.
+ * Ranks: 1 2 3 4 */
 #include "job.h"
 
 #include "base/rng.h"

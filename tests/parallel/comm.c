@@ -1,8 +1,8 @@
-/* comm.c
- * Ranks: 1 2 3 4
- * Proves: the small collectives on any number of ranks; sums have the bits of the rank order; long
- * messages are cut and arrive whole; a failing rank's words reach all; a silent peer ends a wait
- * with its name; sizes that do not match are an error; nothing is allocated by small collectives. */
+/* comm.c -- proves: the small collectives on any number of ranks; sums have the bits of the rank
+ * order; long messages are cut and arrive whole; a failing rank's words reach all; a silent peer
+ * ends a wait with its name; sizes that do not match are an error; small collectives ask for no
+ * memory.
+ * Ranks: 1 2 3 4 */
 #define _POSIX_C_SOURCE 200809L
 #include "job.h"
 

@@ -1,7 +1,6 @@
-/* share.c
- * Proves: mt_share gives every row to exactly one rank, in rank order, as integer arithmetic with
- * largest remainders says, for all small numbers of rows, up to 4 ranks and weights 0..4; equal
- * weights and no weights agree; unusable weights mean equal shares. */
+/* share.c -- proves: mt_share gives every row to exactly one rank, in rank order, as integer
+ * arithmetic with largest remainders says, for all small numbers of rows, up to 4 ranks and weights
+ * 0..4; equal weights and no weights agree; unusable weights mean equal shares. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
