@@ -180,7 +180,8 @@ static int find_node(struct mt_comm *c, struct state *s)
     MPI_DO(c, "MPI_Comm_size", MPI_Comm_size(node, &c->info.node_size));
     MPI_DO(c, "MPI_Comm_group", MPI_Comm_group(s->comm, &all));
     MPI_DO(c, "MPI_Comm_group", MPI_Comm_group(node, &here));
-    MPI_DO(c, "MPI_Group_translate_ranks", MPI_Group_translate_ranks(here, 1, &zero, all, &lead));
+    MPI_DO(c, "MPI_Group_translate_ranks",
+           MPI_Group_translate_ranks(here, 1, &zero, all, &lead));
     MPI_DO(c, "MPI_Group_free", MPI_Group_free(&all));
     MPI_DO(c, "MPI_Group_free", MPI_Group_free(&here));
     MPI_DO(c, "MPI_Comm_free", MPI_Comm_free(&node));
@@ -204,7 +205,8 @@ int mt_mpi_open(struct mt_comm *c, void *mpi)
         memcpy(&from, mpi, sizeof from);
     }
     MPI_DO(c, "MPI_Comm_dup", MPI_Comm_dup(from, &s->comm));
-    MPI_DO(c, "MPI_Comm_set_errhandler", MPI_Comm_set_errhandler(s->comm, MPI_ERRORS_RETURN));
+    MPI_DO(c, "MPI_Comm_set_errhandler",
+           MPI_Comm_set_errhandler(s->comm, MPI_ERRORS_RETURN));
     MPI_DO(c, "MPI_Comm_rank", MPI_Comm_rank(s->comm, &c->info.rank));
     MPI_DO(c, "MPI_Comm_size", MPI_Comm_size(s->comm, &c->info.size));
     MT_TRY(find_node(c, s));
