@@ -157,7 +157,8 @@ static int initialise(struct mt_comm *c, struct state *s, const void *mpi)
              "it, or initialise MPI in the calling program");
     MPI_DO(c, "MPI_Initialized", MPI_Initialized(&begun));
     MT_CHECK(begun || mpi == NULL, MOTLEY_EARG,
-             "a communicator was passed in, but MPI is not initialised; call MPI_Init_thread first");
+             "a communicator was passed in, but MPI is not initialised; call "
+             "MPI_Init_thread first");
     if (!begun) {
         /* The other threads of the process (device, readers) make no MPI call. */
         MPI_DO(c, "MPI_Init_thread", MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level));
