@@ -20,6 +20,7 @@
 #include <string.h>
 
 static const struct mt_gemm_provider *const providers[] = {
+    &mt_gemm_tile,
 #if MOTLEY_HAVE_CLBLAST
     &mt_gemm_clblast,
 #endif
@@ -28,6 +29,7 @@ static const struct mt_gemm_provider *const providers[] = {
 };
 
 static const char *const names[] = {
+    "tile",
 #if MOTLEY_HAVE_CLBLAST
     "clblast",
 #endif
@@ -321,7 +323,7 @@ int mt_gemm_plan_among(struct mt_dev *dev, const struct mt_gemm *g,
         }
     }
     MT_CHECK(known, MOTLEY_ECONFIG,
-             "MOTLEY_GEMM=%s: no such provider here; clblast and plain exist, clblast "
+             "MOTLEY_GEMM=%s: no such provider here; tile, clblast and plain exist, clblast "
              "only if motley was built with it",
              pin);
     MT_CHECK(made != NULL || pin == NULL, MOTLEY_EUNSUP,

@@ -42,6 +42,7 @@ struct mt_gemm_provider {
 };
 
 extern const struct mt_gemm_provider mt_gemm_plain;
+extern const struct mt_gemm_provider mt_gemm_tile;
 extern const struct mt_gemm_provider mt_gemm_clblast;   /* only with MOTLEY_HAVE_CLBLAST */
 
 struct mt_gemm_plan {

@@ -1,0 +1,352 @@
+/* gemm_tile.cl -- matrix product for CPU devices: one work-item per group, register tiles of
+ * vectors, operands packed into local memory; formula in src/device/gemm.h, choice of the sizes
+ * in src/device/gemm_tile.c. The structure is that of K. Goto, R. van de Geijn: Anatomy of
+ * high-performance matrix multiplication, ACM TOMS 34(3), 2008.
+ *
+ *     X (P, Q) = R (P, K) S (K, Q)
+ *
+ * R gives the rows, single numbers that are spread over a vector; S gives the columns, whole
+ * vectors. X is C with R = op(A), S = op(B); or, with FLIP, X is C transposed with R = op(B)^T,
+ * S = op(A)^T, which is better where C has few rows and B lies the long way.
+ *
+ * A group computes rows p0..p1 of X for columns q0..q1. For every block of K it packs its part of
+ * S into panels of NR columns (local memory: a CPU keeps it in the cache of the core), then goes
+ * down its rows, a tile of up to MR at a time, and along the panels. Because a group packs for
+ * itself, one launch does it all and no group waits for another.
+ *
+ * An element is a chain of fma within a block of K, blocks are added in order: the same bits
+ * whatever P, Q and the division into groups. */
+
+#ifndef VW
+#define VW 8             /* numbers in a vector: 4, 8, 16 */
+#endif
+#ifndef MR
+#define MR 6             /* rows of a tile: 12 if there are 32 vector registers, 6 if 16 */
+#endif
+#ifndef KC
+#define KC 256           /* longest block of K: multiple of VW */
+#endif
+#ifndef PANELS
+#define PANELS 8         /* panels that a group packs at most: KC PANELS NR numbers of local memory */
+#endif
+#ifndef RT
+#define RT 0             /* R lies with p contiguous instead of k */
+#endif
+#ifndef ST
+#define ST 0             /* S lies with k contiguous instead of q */
+#endif
+#ifndef FLIP
+#define FLIP 0           /* X is C transposed */
+#endif
+
+#define NR (2 * VW)
+
+#if VW == 16
+typedef float16 vec;
+#define LOW(a, b)  (vec)(a.s0, b.s0, a.s1, b.s1, a.s2, b.s2, a.s3, b.s3,                      \
+                         a.s4, b.s4, a.s5, b.s5, a.s6, b.s6, a.s7, b.s7)
+#define HIGH(a, b) (vec)(a.s8, b.s8, a.s9, b.s9, a.sa, b.sa, a.sb, b.sb,                      \
+                         a.sc, b.sc, a.sd, b.sd, a.se, b.se, a.sf, b.sf)
+#elif VW == 8
+typedef float8 vec;
+#define LOW(a, b)  (vec)(a.s0, b.s0, a.s1, b.s1, a.s2, b.s2, a.s3, b.s3)
+#define HIGH(a, b) (vec)(a.s4, b.s4, a.s5, b.s5, a.s6, b.s6, a.s7, b.s7)
+#else
+typedef float4 vec;
+#define LOW(a, b)  (vec)(a.s0, b.s0, a.s1, b.s1)
+#define HIGH(a, b) (vec)(a.s2, b.s2, a.s3, b.s3)
+#endif
+
+/* Vectors anywhere in memory. Not vload16: PoCL makes four loads of it. */
+typedef vec loose __attribute__((aligned(4)));
+#define GLOAD(p)     (*(global const loose *)(p))
+#define GSTORE(v, p) (*(global loose *)(p) = (v))
+#define LSTORE(v, p) (*(local loose *)(p) = (v))
+
+/* ---- the tile: H rows of one or two vectors, everything in registers --------------------- */
+
+#if RT
+#define R_AT(i) r[(i)]               /* packed [k][MR] */
+#define R_NEXT  MR
+#else
+#define R_AT(i) r[(i) * KC]          /* packed [MR][KC] */
+#define R_NEXT  1
+#endif
+
+#define DECL2(i) vec x##i = 0.0f, y##i = 0.0f;
+#define STEP2(i) { vec a = R_AT(i); x##i = fma(a, s0, x##i); y##i = fma(a, s1, y##i); }
+#define KEEP2(i) x[2 * (i)] = x##i; x[2 * (i) + 1] = y##i;
+#define DECL1(i) vec x##i = 0.0f;
+#define STEP1(i) { vec a = R_AT(i); x##i = fma(a, s0, x##i); }
+#define KEEP1(i) x[2 * (i)] = x##i;
+
+#define ROWS1(X)  X(0)
+#define ROWS2(X)  ROWS1(X) X(1)
+#define ROWS3(X)  ROWS2(X) X(2)
+#define ROWS4(X)  ROWS3(X) X(3)
+#define ROWS5(X)  ROWS4(X) X(4)
+#define ROWS6(X)  ROWS5(X) X(5)
+#define ROWS7(X)  ROWS6(X) X(6)
+#define ROWS8(X)  ROWS7(X) X(7)
+#define ROWS9(X)  ROWS8(X) X(8)
+#define ROWS10(X) ROWS9(X) X(9)
+#define ROWS11(X) ROWS10(X) X(10)
+#define ROWS12(X) ROWS11(X) X(11)
+
+#define TILE_CASE(H)                                                                          \
+    case H:                                                                                   \
+        if (wide) {                                                                           \
+            ROWS##H(DECL2)                                                                    \
+            for (uint l = 0; l < k; l++, r += R_NEXT, s += 2) {                               \
+                vec s0 = s[0], s1 = s[1];                                                     \
+                ROWS##H(STEP2)                                                                \
+            }                                                                                 \
+            ROWS##H(KEEP2)                                                                    \
+        } else {                                                                              \
+            ROWS##H(DECL1)                                                                    \
+            for (uint l = 0; l < k; l++, r += R_NEXT, s += 2) {                               \
+                vec s0 = s[0];                                                                \
+                ROWS##H(STEP1)                                                                \
+            }                                                                                 \
+            ROWS##H(KEEP1)                                                                    \
+        }                                                                                     \
+        break;
+
+/* x (rows, 2 vectors) = packed rows r times packed panel s; wide: both vectors count. */
+static inline void tile(local vec *x, const local float *r, const local vec *s, uint rows,
+                        uint k, uint wide)
+{
+    switch (rows) {
+    TILE_CASE(1)
+    TILE_CASE(2)
+    TILE_CASE(3)
+    TILE_CASE(4)
+    TILE_CASE(5)
+    TILE_CASE(6)
+#if MR > 6
+    TILE_CASE(7)
+    TILE_CASE(8)
+    TILE_CASE(9)
+    TILE_CASE(10)
+    TILE_CASE(11)
+    TILE_CASE(12)
+#endif
+    }
+}
+
+/* ---- packing ----------------------------------------------------------------------------- */
+
+#if ST
+/* Columns q.. of S, k terms, nq columns, into panels; zeros in what is left of the last vector.
+ * s points at S[0][q]; column j lies at s + j ld, k contiguous. Blocks of VW x VW are transposed
+ * by interleaving vectors i and i + VW/2, log2(VW) times. */
+static inline void pack_columns(local vec *to, global const float *s, ulong ld, uint k, uint nq)
+{
+    for (uint v = 0; v * VW < nq; v++, s += VW * ld) {
+        local vec *t = to + v / 2 * (KC * 2) + v % 2;
+        uint have = min(nq - v * VW, (uint)VW), l = 0;
+
+        if (have == VW) {
+            for (; l + VW <= k; l += VW) {
+                vec a[VW], b[VW];
+
+                #pragma unroll
+                for (uint j = 0; j < VW; j++) {
+                    a[j] = GLOAD(s + j * ld + l);
+                }
+                #pragma unroll
+                for (uint round = 1; round < VW; round *= 2) {
+                    #pragma unroll
+                    for (uint j = 0; j < VW / 2; j++) {
+                        b[2 * j] = LOW(a[j], a[j + VW / 2]);
+                        b[2 * j + 1] = HIGH(a[j], a[j + VW / 2]);
+                    }
+                    #pragma unroll
+                    for (uint j = 0; j < VW; j++) {
+                        a[j] = b[j];
+                    }
+                }
+                #pragma unroll
+                for (uint j = 0; j < VW; j++) {
+                    t[2 * (l + j)] = a[j];
+                }
+            }
+        }
+        for (; l < k; l++) {
+            local float *f = (local float *)(t + 2 * l);
+
+            for (uint j = 0; j < VW; j++) {
+                f[j] = j < have ? s[j * ld + l] : 0.0f;
+            }
+        }
+    }
+}
+#else
+/* The same where q is contiguous: along the rows of S, which cross all panels. */
+static inline void pack_columns(local vec *to, global const float *s, ulong ld, uint k, uint nq)
+{
+    for (uint l = 0; l < k; l++, s += ld, to += 2) {
+        uint j = 0;
+
+        for (; j + NR <= nq; j += NR) {
+            to[j * KC / VW] = GLOAD(s + j);
+            to[j * KC / VW + 1] = GLOAD(s + j + VW);
+        }
+        if (j + VW <= nq) {
+            to[j * KC / VW] = GLOAD(s + j);
+        }
+        if (nq % VW > 0) {
+            uint last = nq / VW * VW, v = last / NR * (KC * 2) + last % NR / VW;
+            local float *f = (local float *)(to + v);
+
+            for (uint i = 0; i < VW; i++) {
+                f[i] = last + i < nq ? s[last + i] : 0.0f;
+            }
+        }
+    }
+}
+#endif
+
+/* Rows p.. of R, k terms: [row][KC], or [k][MR] where p is contiguous. */
+static inline void pack_rows(local float *to, global const float *r, ulong ld, uint k, uint rows)
+{
+#if RT
+    uint l = 0;
+
+    /* Whole vectors, the next row overwrites what is too much; the last rows one by one, since
+     * neither R nor the tile may be left. */
+    for (; l + (VW + MR - 1) / MR < k && rows + (k - l - 1) * ld >= VW; l++, r += ld) {
+        LSTORE(GLOAD(r), to + l * MR);
+#if MR > VW
+        for (uint i = VW; i < rows; i++) {
+            to[l * MR + i] = r[i];
+        }
+#endif
+    }
+    for (; l < k; l++, r += ld) {
+        for (uint i = 0; i < rows; i++) {
+            to[l * MR + i] = r[i];
+        }
+    }
+#else
+    for (uint i = 0; i < rows; i++, r += ld, to += KC) {
+        uint l = 0;
+
+        for (; l + VW <= k; l += VW) {
+            LSTORE(GLOAD(r + l), to + l);
+        }
+        for (; l < k; l++) {
+            to[l] = r[l];
+        }
+    }
+#endif
+}
+
+/* ---- epilogue ---------------------------------------------------------------------------- */
+
+enum { ADD = 1, BIAS = 2, RELU = 4 };
+
+static inline float finish(float x, float alpha, float c, float bias, uint what)
+{
+    x *= alpha;
+    x = what & ADD ? x + c : x;
+    x = what & BIAS ? x + bias : x;
+    return what & RELU ? fmax(x, 0.0f) : x;
+}
+
+/* x (rows, NR), of which nq columns count, into C; c points at its first element there. */
+static inline void store(global float *c, ulong ld, global const float *bias, local const vec *x,
+                         uint rows, uint nq, float alpha, uint what)
+{
+    const local float *f = (const local float *)x;
+
+#if FLIP
+    for (uint j = 0; j < nq; j++, c += ld) {
+        for (uint i = 0; i < rows; i++) {
+            c[i] = finish(f[i * NR + j], alpha, what & ADD ? c[i] : 0.0f,
+                          what & BIAS ? bias[i] : 0.0f, what);
+        }
+    }
+#else
+    if (nq == NR && (what & (BIAS | RELU)) == 0) {   /* what a long K does most of the time */
+        if (what & ADD) {
+            for (uint i = 0; i < rows; i++, c += ld, x += 2) {
+                GSTORE(x[0] * alpha + GLOAD(c), c);
+                GSTORE(x[1] * alpha + GLOAD(c + VW), c + VW);
+            }
+        } else {
+            for (uint i = 0; i < rows; i++, c += ld, x += 2) {
+                GSTORE(x[0] * alpha, c);
+                GSTORE(x[1] * alpha, c + VW);
+            }
+        }
+        return;
+    }
+    for (uint i = 0; i < rows; i++, c += ld, x += 2, f += NR) {
+        uint j = 0;
+
+        for (; j + VW <= nq; j += VW) {
+            vec v = x[j / VW] * alpha;
+
+            if (what & ADD) {
+                v += GLOAD(c + j);
+            }
+            if (what & BIAS) {
+                v += GLOAD(bias + j);
+            }
+            if (what & RELU) {
+                v = fmax(v, (vec)0.0f);
+            }
+            GSTORE(v, c + j);
+        }
+        for (; j < nq; j++) {
+            c[j] = finish(f[j], alpha, what & ADD ? c[j] : 0.0f, what & BIAS ? bias[j] : 0.0f,
+                          what);
+        }
+    }
+#endif
+}
+
+/* ---- the group --------------------------------------------------------------------------- */
+
+/* np, nq: groups along P and Q; each takes its share of tiles of MR and panels of NR. kb: length
+ * of a block of K. The group's number is (batch np + p) nq + q. */
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void gemm_tile(OUT(c), IN(r), IN(s), IN(bias), uint p, uint q, uint k, ulong ldr, ulong lds,
+               ulong ldc, ulong stride_r, ulong stride_s, ulong stride_c, uint kb, uint np,
+               uint nq, float alpha, uint add, uint last)
+{
+    local vec panels[PANELS * KC * 2];
+    local vec x[MR * 2];
+    local float rows[MR * KC];
+    uint g = get_group_id(0), gq = g % nq, gp = g / nq % np, batch = g / nq / np;
+    uint cols = (q + NR - 1) / NR;
+    uint col0 = (uint)((ulong)cols * gq / nq), col1 = (uint)((ulong)cols * (gq + 1) / nq);
+    uint q0 = col0 * NR, q1 = min(q, col1 * NR);
+    uint p0 = (uint)((ulong)p * gp / np), p1 = (uint)((ulong)p * (gp + 1) / np);
+    uint tiles = (p1 - p0 + MR - 1) / MR;
+
+    c += c_off + batch * stride_c;
+    r += r_off + batch * stride_r;
+    s += s_off + batch * stride_s;
+    bias += bias_off;
+    for (uint k0 = 0; k0 < k; k0 += kb) {
+        uint kn = min(kb, k - k0);
+        uint what = (add || k0 > 0 ? ADD : 0) | (k0 + kn == k ? last : 0);
+
+        pack_columns(panels, s + (ST ? q0 * lds + k0 : k0 * lds + q0), lds, kn, q1 - q0);
+        /* Tiles of nearly the same height: none is left with one row and half the speed. */
+        for (uint t = 0; t < tiles; t++) {
+            uint a = p0 + (p1 - p0) * t / tiles, b = p0 + (p1 - p0) * (t + 1) / tiles;
+
+            pack_rows(rows, r + (RT ? k0 * ldr + a : a * ldr + k0), ldr, kn, b - a);
+            for (uint q = q0, j = 0; q < q1; q += NR, j++) {
+                uint n = min(q1 - q, (uint)NR);
+
+                tile(x, rows, panels + j * (KC * 2), b - a, kn, n > VW);
+                store(c + (FLIP ? q * ldc + a : a * ldc + q), ldc, bias + (FLIP ? a : q), x,
+                      b - a, n, alpha, what);
+            }
+        }
+    }
+}
