@@ -59,6 +59,7 @@ suite_sources += tests/rig.c
 suite_sources += tests/rig.h
 
 more_suites =
+more_suites += tests/ops/gemm.c
 more_suites += tests/ops/optimizers.c
 
 noinst_LTLIBRARIES += libmotley-suites.la

@@ -17,17 +17,18 @@
  * An element is a chain of fma within a block of K, blocks are added in order: the same bits
  * whatever P, Q and the division into groups. */
 
+/* The defaults compile quickly and fit anywhere; the host gives what a device can use. */
 #ifndef VW
-#define VW 8             /* numbers in a vector: 4, 8, 16 */
+#define VW 4             /* numbers in a vector: 4, 8, 16 */
 #endif
 #ifndef MR
-#define MR 6             /* rows of a tile: 12 if there are 32 vector registers, 6 if 16 */
+#define MR 2             /* rows of a tile: 2; 6 if there are 16 vector registers, 12 if 32 */
 #endif
 #ifndef KC
-#define KC 256           /* longest block of K: multiple of VW */
+#define KC 64            /* longest block of K: multiple of VW */
 #endif
 #ifndef PANELS
-#define PANELS 8         /* panels that a group packs at most: KC PANELS NR numbers of local memory */
+#define PANELS 2         /* panels that a group packs at most, KC NR numbers of local memory each */
 #endif
 #ifndef RT
 #define RT 0             /* R lies with p contiguous instead of k */
@@ -119,10 +120,12 @@ static inline void tile(local vec *x, const local float *r, const local vec *s, 
     switch (rows) {
     TILE_CASE(1)
     TILE_CASE(2)
+#if MR > 2
     TILE_CASE(3)
     TILE_CASE(4)
     TILE_CASE(5)
     TILE_CASE(6)
+#endif
 #if MR > 6
     TILE_CASE(7)
     TILE_CASE(8)

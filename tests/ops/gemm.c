@@ -1,0 +1,301 @@
+/* gemm.c -- matrix products by every provider that the device has, called directly, unchecked by
+ * the library's own check.
+ *
+ * Proves, for all transposes, one and several matrices, gaps between rows and between matrices,
+ * alpha, beta, bias, relu, sizes from 1 to beyond every tile, and sizes smaller than planned:
+ *   numbers    within the bound of the reference in double. Bound: the sum of k products in any
+ *              order, then alpha, c, bias: gamma_(k+4) (|alpha| sum |a b| + |c| + |bias|) with
+ *              gamma_n = n u / (1 - n u), u = 2^-24; relu adds nothing. C starts as NaN where
+ *              beta is 0.
+ *   exact      small integers: equal to the last bit
+ *   outside    what lies around C in its buffer stays
+ *   same bits  the same call again */
+#include "base/ctx.h"
+#include "base/rng.h"
+#include "device/buf.h"
+#include "device/dev.h"
+#include "device/gemm.h"
+#include "tests/kit.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { BEFORE = 5, AFTER = 7 };   /* elements around each matrix that belong to nobody */
+
+struct sizes {
+    int64_t m, n, k;
+    int slow;
+};
+
+/* Around the tiles of the providers (6, 12, 16, 32, 64), blocks of K (256) and groups. */
+static const struct sizes shapes[] = {
+    {1, 1, 1, 0},     {1, 33, 7, 0},    {33, 1, 64, 0},    {5, 10, 17, 0},   {16, 10, 40, 0},
+    {12, 32, 16, 0},  {13, 48, 31, 0},  {37, 29, 43, 0},   {24, 65, 257, 0}, {65, 17, 300, 0},
+    {16, 96, 530, 0}, {128, 70, 33, 0}, {100, 130, 90, 1}, {67, 259, 520, 1}, {300, 40, 270, 1},
+};
+
+struct one {
+    const char *provider;
+    struct mt_gemm g;
+    float beta;
+    int64_t size;           /* of what varies */
+    int exact;
+};
+
+struct data {
+    struct mt_ctx *ctx;
+    int64_t na, nb, nc;
+    float *a, *b, *c, *bias, *got, *again;
+    struct mt_buf *buf[5];  /* A, B, C, bias, scratch */
+};
+
+static int64_t pick(int64_t given, int64_t dense)
+{
+    return given > 0 ? given : dense;
+}
+
+/* Leading dimensions and strides as the header defines them, for the sizes of the run. */
+static struct mt_gemm resolve(const struct one *o)
+{
+    struct mt_gemm g = o->g;
+
+    if (g.varies != 0) {
+        *(g.varies == 'm' ? &g.m : g.varies == 'n' ? &g.n : &g.k) = o->size;
+    }
+    g.batch = pick(g.batch, 1);
+    g.lda = pick(g.lda, g.trans_a ? g.m : g.k);
+    g.ldb = pick(g.ldb, g.trans_b ? g.k : g.n);
+    g.ldc = pick(g.ldc, g.n);
+    g.stride_a = pick(g.stride_a, g.lda * (g.trans_a ? g.k : g.m));
+    g.stride_b = pick(g.stride_b, g.ldb * (g.trans_b ? g.n : g.k));
+    g.stride_c = pick(g.stride_c, g.ldc * g.m);
+    return g;
+}
+
+static void draw(float *x, int64_t n, int exact, struct mt_rng_key key)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double u = mt_rng_uniform(key, (uint64_t)i);
+
+        x[i] = exact ? (float)(floor(7.0 * u) - 3.0) : (float)(2.0 * u - 1.0);
+    }
+}
+
+static int64_t at_c(const struct mt_gemm *g, int64_t p, int64_t *i, int64_t *j)
+{
+    int64_t in = p - BEFORE, e = in / g->stride_c;
+
+    *i = in % g->stride_c / g->ldc;
+    *j = in % g->stride_c % g->ldc;
+    return in >= 0 && e < g->batch && *i < g->m && *j < g->n ? e : -1;
+}
+
+static void compare(const struct one *o, const struct mt_gemm *g, const struct data *d,
+                    struct mt_result *numbers, struct mt_result *outside)
+{
+    double nu = ((double)g->k + 4.0) * 0x1p-24, gamma = nu / (1.0 - nu);
+
+    for (int64_t p = 0; p < d->nc; p++) {
+        int64_t i, j, e = at_c(g, p, &i, &j);
+        double sum = 0.0, mag = 0.0;
+
+        if (e < 0) {
+            mt_result_element(outside, p, d->got[p], d->c[p], 0);
+            continue;
+        }
+        for (int64_t l = 0; l < g->k; l++) {
+            int64_t pa = g->trans_a ? l * g->lda + i : i * g->lda + l;
+            int64_t pb = g->trans_b ? j * g->ldb + l : l * g->ldb + j;
+            double x = (double)d->a[BEFORE + e * g->stride_a + pa] *
+                       (double)d->b[BEFORE + e * g->stride_b + pb];
+
+            sum += x;
+            mag += fabs(x);
+        }
+        sum *= (double)g->alpha;
+        mag *= fabs((double)g->alpha);
+        if (o->beta != 0.0f) {
+            sum += d->c[p];
+            mag += fabs((double)d->c[p]);
+        }
+        if (g->has_bias) {
+            sum += d->bias[BEFORE + j];
+            mag += fabs((double)d->bias[BEFORE + j]);
+        }
+        if (g->act == MT_GEMM_RELU && sum < 0.0) {
+            sum = 0.0;
+        }
+        mt_result_element(numbers, p, d->got[p], sum, o->exact ? 0.0 : gamma * mag);
+    }
+}
+
+static int upload_and_run(const struct one *o, const struct mt_gemm_plan *plan, struct data *d,
+                          float *got)
+{
+    const uint64_t f = sizeof(float);
+    struct mt_tensor a = {.buf = d->buf[0], .off = BEFORE};
+    struct mt_tensor b = {.buf = d->buf[1], .off = BEFORE};
+    struct mt_tensor c = {.buf = d->buf[2], .off = BEFORE};
+    struct mt_tensor bias = {.buf = d->buf[3], .off = BEFORE};
+    struct mt_tensor scratch = {.buf = d->buf[4], .off = BEFORE};
+
+    MT_TRY(mt_buf_write(d->buf[0], 0, (uint64_t)d->na * f, d->a));
+    MT_TRY(mt_buf_write(d->buf[1], 0, (uint64_t)d->nb * f, d->b));
+    MT_TRY(mt_buf_write(d->buf[2], 0, (uint64_t)d->nc * f, d->c));
+    MT_TRY(mt_buf_write(d->buf[3], 0, (uint64_t)(BEFORE + o->g.n) * f, d->bias));
+    MT_TRY(mt_gemm_run(plan, o->size, &a, &b, o->beta, &c, o->g.has_bias ? &bias : NULL,
+                       mt_gemm_plan_scratch(plan) > 0 ? &scratch : NULL));
+    MT_TRY(mt_buf_read(d->buf[2], 0, (uint64_t)d->nc * f, got));
+    return MOTLEY_OK;
+}
+
+static int make_data(struct mt_dev *dev, const struct one *o, const struct mt_gemm *g,
+                     const struct mt_gemm_plan *plan, struct mt_rng_key key, struct data *d)
+{
+    struct mt_ctx *ctx = d->ctx;
+    uint64_t scratch = mt_gemm_plan_scratch(plan);
+
+    d->na = BEFORE + g->stride_a * g->batch;
+    d->nb = BEFORE + g->stride_b * g->batch;
+    d->nc = BEFORE + g->stride_c * g->batch + AFTER;
+    MT_TRY(MT_NEW_N(ctx, d->na, &d->a));
+    MT_TRY(MT_NEW_N(ctx, d->nb, &d->b));
+    MT_TRY(MT_NEW_N(ctx, d->nc, &d->c));
+    MT_TRY(MT_NEW_N(ctx, BEFORE + o->g.n, &d->bias));
+    MT_TRY(MT_NEW_N(ctx, d->nc, &d->got));
+    MT_TRY(MT_NEW_N(ctx, d->nc, &d->again));
+    key.k[0]++;
+    draw(d->a, d->na, o->exact, key);
+    key.k[0]++;
+    draw(d->b, d->nb, o->exact, key);
+    key.k[0]++;
+    draw(d->c, d->nc, o->exact, key);
+    key.k[0]++;
+    draw(d->bias, BEFORE + o->g.n, o->exact, key);
+    for (int64_t p = 0, i, j; p < d->nc && o->beta == 0.0f; p++) {
+        d->c[p] = at_c(g, p, &i, &j) >= 0 ? NAN : d->c[p];
+    }
+    MT_TRY(mt_buf_new(dev, (uint64_t)d->na * 4, "gemm suite A", &d->buf[0]));
+    MT_TRY(mt_buf_new(dev, (uint64_t)d->nb * 4, "gemm suite B", &d->buf[1]));
+    MT_TRY(mt_buf_new(dev, (uint64_t)d->nc * 4, "gemm suite C", &d->buf[2]));
+    MT_TRY(mt_buf_new(dev, (uint64_t)(BEFORE + o->g.n) * 4, "gemm suite bias", &d->buf[3]));
+    if (scratch > 0) {
+        MT_TRY(mt_buf_new(dev, scratch + 4 * BEFORE, "gemm suite scratch", &d->buf[4]));
+    }
+    return MOTLEY_OK;
+}
+
+static void free_data(struct data *d)
+{
+    for (int i = 0; i < 5; i++) {
+        mt_buf_free(d->buf[i]);
+    }
+    mt_free(d->ctx, d->a);
+    mt_free(d->ctx, d->b);
+    mt_free(d->ctx, d->c);
+    mt_free(d->ctx, d->bias);
+    mt_free(d->ctx, d->got);
+    mt_free(d->ctx, d->again);
+}
+
+/* One product of one plan; name: of the case. */
+static int check_one(struct mt_dev *dev, const struct one *o, const struct mt_gemm_plan *plan,
+                     const char *name, uint64_t seed, struct mt_report *r)
+{
+    struct mt_result numbers = mt_result_new("gemm", name, o->exact ? "exact" : "numbers");
+    struct mt_result outside = mt_result_new("gemm", name, "outside");
+    struct mt_result same = mt_result_new("gemm", name, "same bits");
+    struct data d = {.ctx = mt_dev_ctx(dev)};
+    struct mt_gemm g = resolve(o);
+    int st;
+
+    MT_TRY_OR(end, make_data(dev, o, &g, plan, mt_rng_key(seed, MT_RNG_TEST,
+                                                          mt_rng_stream(name)), &d));
+    MT_TRY_OR(end, upload_and_run(o, plan, &d, d.got));
+    compare(o, &g, &d, &numbers, &outside);
+    MT_TRY_OR(end, upload_and_run(o, plan, &d, d.again));
+    for (int64_t p = 0; p < d.nc; p++) {
+        mt_result_element(&same, p, d.again[p], d.got[p], 0);
+    }
+    MT_TRY_OR(end, mt_report_add(r, &numbers));
+    MT_TRY_OR(end, mt_report_add(r, &outside));
+    MT_TRY_OR(end, mt_report_add(r, &same));
+end:
+    free_data(&d);
+    return st;
+}
+
+/* A plan, run with real and with exact data at the planned size and at smaller ones. */
+static int check_plan(struct mt_dev *dev, const char *provider, const struct mt_gemm *g,
+                      uint64_t seed, struct mt_report *r)
+{
+    struct mt_gemm_plan *plan = NULL;
+    int64_t full = g->varies == 'n' ? g->n : g->varies == 'k' ? g->k : g->m;
+    int64_t size[4] = {full, (full + 1) / 2, 1, 0};
+    int sizes = g->varies == 0 ? 1 : 4;
+    int st = mt_gemm_plan_with(dev, g, provider, 1, &plan);
+
+    if (st == MOTLEY_EUNSUP) {
+        return MOTLEY_OK;
+    }
+    MT_TRY_OR(end, st);
+    for (int i = 0; i < sizes; i++) {
+        for (int variant = 0; variant < 2; variant++) {
+            struct one o = {.provider = provider, .g = *g, .beta = (float)((i + variant) % 2),
+                            .size = size[i], .exact = variant};
+            struct mt_gemm now = resolve(&o);
+            char name[64];
+
+            snprintf(name, sizeof name,
+                     "%s %s%s %dx%dx%d%s%s%s%s%s%s", provider, g->trans_a ? "T" : "N",
+                     g->trans_b ? "T" : "N", (int)now.m, (int)now.n, (int)now.k,
+                     g->batch > 1 ? " batch" : "", g->lda > 0 ? " gaps" : "",
+                     o.beta != 0.0f ? " add" : "", g->has_bias ? " bias" : "",
+                     g->act == MT_GEMM_RELU ? " relu" : "", size[i] < full ? " part" : "");
+            MT_TRY_OR(end, check_one(dev, &o, plan, name, seed, r));
+        }
+    }
+end:
+    mt_gemm_plan_free(plan);
+    return st;
+}
+
+static int run(struct mt_dev *dev, const struct mt_check_opt *opt, struct mt_report *r)
+{
+    for (const char *const *p = mt_gemm_providers(); *p != NULL; p++) {
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+            if (opt->small && shapes[s].slow) {
+                continue;
+            }
+            /* The other properties follow the shape and the transpose, so that each meets each
+             * in some case. */
+            for (int t = 0; t < (opt->small ? 1 : 4); t++) {
+                int way = opt->small ? (int)(s % 4) : t, mix = (int)s + t;
+                struct mt_gemm g = {.trans_a = way & 1, .trans_b = way >> 1, .m = shapes[s].m,
+                                    .n = shapes[s].n, .k = shapes[s].k,
+                                    .alpha = mix % 3 == 0 ? -0.5f : 1.0f,
+                                    .has_bias = mix % 2,
+                                    .act = mix % 4 >= 2 ? MT_GEMM_RELU : MT_GEMM_NOACT,
+                                    .varies = "m\0kn"[mix % 4]};
+
+                if (mix % 5 == 1) {
+                    g.batch = 3;
+                }
+                if (mix % 3 == 2) {
+                    g.lda = (g.trans_a ? g.m : g.k) + 3;
+                    g.ldb = (g.trans_b ? g.k : g.n) + 1;
+                    g.ldc = g.n + 2;
+                    g.stride_a = g.lda * (g.trans_a ? g.k : g.m) + 4;
+                    g.stride_b = g.ldb * (g.trans_b ? g.n : g.k);
+                    g.stride_c = g.ldc * g.m + 9;
+                }
+                MT_TRY(check_plan(dev, *p, &g, opt->seed, r));
+            }
+        }
+    }
+    return MOTLEY_OK;
+}
+
+MT_SUITE(gemm, .run = run);
