@@ -160,6 +160,7 @@ doc_files += NEWS
 doc_files += README.md
 doc_files += docs/config.md
 doc_files += docs/design.md
+doc_files += docs/numerics.md
 doc_files += examples/digits-mlp/digits-mlp.yaml
 doc_files += examples/get-mnist.sh
 doc_files += examples/mnist-mlp/mnist-mlp.yaml

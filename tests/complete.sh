@@ -21,6 +21,10 @@ for file in $(find src include cl tests -name '*.[ch]' -o -name '*.cl' -o -name 
     esac
 done
 
+for line in $(sed -n 's/^\([a-z_]*\) += \([^ ]*\)$/\1:\2/p' ops.mk src.mk tests.mk | sort | uniq -d); do
+    say "the lists name twice: $line"
+done
+
 has() {
     case " $2 " in
     *" $1 "*) return 0 ;;
