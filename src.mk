@@ -12,6 +12,7 @@
 #     doc_files        documentation and examples, distributed
 
 core_sources =
+core_sources += src/api.c
 core_sources += src/base/attr.c
 core_sources += src/base/attr.h
 core_sources += src/base/ctx.c
@@ -113,6 +114,28 @@ core_sources += src/optim/sched.c
 core_sources += src/optim/sched.h
 core_sources += src/parallel/par.h
 core_sources += src/parallel/share.c
+core_sources += src/train/array.c
+core_sources += src/train/ckpt.c
+core_sources += src/train/ckpt.h
+core_sources += src/train/eval.c
+core_sources += src/train/feed.c
+core_sources += src/train/feed.h
+core_sources += src/train/folder.c
+core_sources += src/train/job.c
+core_sources += src/train/job.h
+core_sources += src/train/late.c
+core_sources += src/train/list.c
+core_sources += src/train/list.h
+core_sources += src/train/metric.c
+core_sources += src/train/metric.h
+core_sources += src/train/safetensors.c
+core_sources += src/train/safetensors.h
+core_sources += src/train/save.c
+core_sources += src/train/session.c
+core_sources += src/train/session.h
+core_sources += src/train/show.c
+core_sources += src/train/train.c
+core_sources += src/train/train.h
 core_sources += tests/unit/datakit.h
 
 mpi_sources =
@@ -143,8 +166,18 @@ kernel_sources += cl/update.cl
 
 public_headers =
 public_headers += include/motley.h
+public_headers += include/motley_mpi.h
 
 program_sources =
+program_sources += src/cli/cli.h
+program_sources += src/cli/cmd_bench.c
+program_sources += src/cli/cmd_devices.c
+program_sources += src/cli/cmd_eval.c
+program_sources += src/cli/cmd_info.c
+program_sources += src/cli/cmd_plan.c
+program_sources += src/cli/cmd_predict.c
+program_sources += src/cli/cmd_train.c
+program_sources += src/cli/main.c
 # with src/cli/main.c, uncomment:
 # bin_PROGRAMS += motley
 # motley_SOURCES = $(program_sources)

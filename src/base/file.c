@@ -128,8 +128,12 @@ int mt_dir_make(struct mt_ctx *ctx, const char *path)
             continue;
         }
         snprintf(part, sizeof part, "%.*s", (int)i, path);
-        MT_CHECK(mkdir(part, 0777) == 0 || mt_dir_exists(part), MOTLEY_EFILE,
-                 "%s: cannot make this folder: %s", part, strerror(errno));
+        if (mkdir(part, 0777) != 0) {
+            int why = errno;   /* looking whether it exists changes it */
+
+            MT_CHECK(mt_dir_exists(part), MOTLEY_EFILE, "%s: cannot make this folder: %s", part,
+                     strerror(why));
+        }
     }
     return MOTLEY_OK;
 }

@@ -1,0 +1,142 @@
+/* cmd_bench.c -- motley bench: seconds of whole steps; operations are in bench_ops.c.
+ *
+ * The time of a step is the median over windows of `--window` steps, the first window left out: it
+ * holds the filling of the pipeline and caches. Best and median are told, because a shared
+ * machine disturbs in one direction only. */
+#define _POSIX_C_SOURCE 200809L
+#include "cli/cli.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "motley bench step CONFIG [key=value ...]    seconds of training steps, nothing is written\n"
+    "motley bench ops [...]                      operations, see motley bench ops --help\n"
+    "\n"
+    "  --steps N    steps to measure (200)\n"
+    "  --window N   steps of one measurement (10)\n"
+    "  --json       one JSON object\n";
+
+#define MAX_WINDOWS 10000
+
+struct times {
+    double rate[MAX_WINDOWS];   /* samples per second */
+    int n, seen;
+};
+
+static int on_progress(void *arg, const motley_progress *p)
+{
+    struct times *t = arg;
+
+    if (p->event == MOTLEY_AT_STEP && t->seen++ > 0 && t->n < MAX_WINDOWS) {
+        t->rate[t->n++] = p->samples_per_second;
+    }
+    return 0;
+}
+
+static int rising(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void print(struct cli *cli, struct times *t, int64_t batch, int json)
+{
+    double median, best;
+
+    qsort(t->rate, (size_t)t->n, sizeof *t->rate, rising);
+    median = t->rate[t->n / 2];
+    best = t->rate[t->n - 1];
+    cli_say(cli, json ? "{\"windows\":%d,\"samples_per_second\":%.6g,\"best\":%.6g,"
+                        "\"step_seconds\":%.6g}\n"
+                      : "%d windows: median %.0f samples/s, best %.0f, a step takes %.6f s\n",
+            t->n, median, best, (double)batch / median);
+}
+
+static int measure(struct cli *cli, motley_config *config, int json)
+{
+    static struct times times;
+    motley_fit_opt fit = MOTLEY_INIT(motley_fit_opt);
+    motley_run_info info = MOTLEY_INIT(motley_run_info);
+    motley_run *run = NULL;
+    int status, code = CLI_OK;
+
+    fit.progress = on_progress;
+    fit.progress_arg = &times;
+    status = motley_run_new(cli->ctx, config, NULL, &run);
+    status = status == MOTLEY_OK ? motley_run_get_info(run, &info) : status;
+    status = status == MOTLEY_OK ? motley_fit(run, &fit) : status;
+    if (status < 0) {
+        code = cli_fail(cli, status);
+    } else if (times.n == 0) {
+        code = cli_usage(cli, "too few steps: at least two windows are needed");
+    } else {
+        print(cli, &times, info.batch, json);
+    }
+    motley_run_free(run);
+    return code;
+}
+
+static int bench_step(struct cli *cli, int argc, char **argv)
+{
+    static const struct option options[] = {{"steps", required_argument, NULL, 's'},
+                                            {"window", required_argument, NULL, 'w'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    const char *path = NULL, *const *given = NULL, *over[1024];
+    char steps[64] = "train.steps=200", window[64] = "train.log_every=10";
+    motley_config *config = NULL;
+    int c, n = 0, status, code, json = 0;
+
+    opterr = cli->prints;
+    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (c == 's') {
+            snprintf(steps, sizeof steps, "train.steps=%s", optarg);
+        } else if (c == 'w') {
+            snprintf(window, sizeof window, "train.log_every=%s", optarg);
+        } else if (c == 'j') {
+            json = 1;
+        } else if (c == 'h') {
+            cli_say(cli, "%s", help);
+            return CLI_OK;
+        } else {
+            return CLI_USAGE;
+        }
+    }
+    code = cli_config_words(cli, argc, argv, optind, &path, &given, &n);
+    if (code != CLI_OK || n > 1000) {
+        return code != CLI_OK ? code : cli_usage(cli, "more than 1000 settings");
+    }
+    for (int i = 0; i < n; i++) {
+        over[i] = given[i];
+    }
+    over[n++] = steps;
+    over[n++] = window;
+    over[n++] = "train.epochs=0";
+    over[n++] = "train.eval_every=1000000000";
+    status = motley_config_load(cli->ctx, path, over, n, &config);
+    if (status < 0) {
+        return cli_fail(cli, status);
+    }
+    code = measure(cli, config, json);
+    motley_config_free(config);
+    return code;
+}
+
+int cli_bench(struct cli *cli, int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "step") == 0) {
+        return bench_step(cli, argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "ops") == 0) {
+        return cli_bench_ops(cli, argc - 1, argv + 1);
+    }
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        cli_say(cli, "%s", help);
+        return CLI_OK;
+    }
+    return cli_usage(cli, "what? `motley bench step CONFIG` or `motley bench ops`");
+}

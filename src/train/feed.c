@@ -1,0 +1,225 @@
+/* feed.c -- see feed.h. Life of a place: free, asked (windows open, the loader writes), taken
+ * (windows closed, steps read it), free again with the next take. */
+#define _POSIX_C_SOURCE 200809L
+#include "train/feed.h"
+
+#include "base/ctx.h"
+#include "device/buf.h"
+#include "device/dev.h"
+
+#include <string.h>
+#include <time.h>
+
+#define PLACES 4   /* one in use, one still being given back, two ahead */
+
+enum state { FREE, ASKED, TAKEN };
+
+struct place {
+    enum state state;
+    struct mt_buf *x, *y;
+    struct mt_window *wx, *wy;
+    int64_t rows;
+    uint64_t ticket;
+};
+
+struct mt_feed {
+    struct mt_ctx *ctx;
+    const struct mt_set *set;
+    struct mt_loader *loader;
+    struct mt_spec x, y;
+    int64_t x_size, y_size;      /* numbers of one sample */
+    struct place place[PLACES];
+    int head, asked;             /* oldest asked place; how many are asked */
+    int taken;                   /* the place that steps read; -1: none */
+    double waited;
+};
+
+static int64_t targets(const struct mt_sample *s)
+{
+    return s->classes > 0 ? 1 : s->y_size;
+}
+
+uint64_t mt_feed_bytes(const struct mt_sample *sample, int64_t rows)
+{
+    return (uint64_t)PLACES * 4 * (uint64_t)rows * (uint64_t)(sample->x_size + targets(sample));
+}
+
+int mt_feed_new(struct mt_dev *dev, const struct mt_set *set, const struct mt_sample *sample,
+                const struct mt_spec *x, const struct mt_spec *y, struct mt_feed **out)
+{
+    struct mt_ctx *ctx = mt_dev_ctx(dev);
+    struct mt_feed *f = NULL;
+    uint64_t x_bytes, y_bytes;
+    int st;
+
+    MT_TRY(MT_NEW(ctx, &f));
+    f->ctx = ctx;
+    f->set = set;
+    f->x = *x;
+    f->y = *y;
+    f->x_size = sample->x_size;
+    f->y_size = targets(sample);
+    f->taken = -1;
+    x_bytes = 4 * (uint64_t)(x->dim[0] * f->x_size);
+    y_bytes = 4 * (uint64_t)(x->dim[0] * f->y_size);
+    for (int i = 0; i < PLACES; i++) {
+        struct place *p = &f->place[i];
+
+        MT_TRY_OR(fail, mt_buf_new(dev, x_bytes, "samples", &p->x));
+        MT_TRY_OR(fail, mt_buf_new(dev, y_bytes, "targets", &p->y));
+        MT_TRY_OR(fail, mt_window_new(dev, x_bytes, "samples", &p->wx));
+        MT_TRY_OR(fail, mt_window_new(dev, y_bytes, "targets", &p->wy));
+    }
+    if (set != NULL) {
+        MT_TRY_OR(fail, mt_loader_new(ctx, PLACES, &f->loader));
+    }
+    *out = f;
+    return MOTLEY_OK;
+fail:
+    mt_feed_free(f);
+    return st;
+}
+
+void mt_feed_free(struct mt_feed *f)
+{
+    if (f == NULL) {
+        return;
+    }
+    mt_loader_free(f->loader);   /* first: its thread writes into the windows */
+    for (int i = PLACES - 1; i >= 0; i--) {
+        mt_window_free(f->place[i].wy);
+        mt_window_free(f->place[i].wx);
+        mt_buf_free(f->place[i].y);
+        mt_buf_free(f->place[i].x);
+    }
+    mt_free(f->ctx, f);
+}
+
+int mt_feed_room(const struct mt_feed *f)
+{
+    return f->place[(f->head + f->asked) % PLACES].state == FREE;
+}
+
+/* Opens the windows of a place for `rows` samples. */
+static int open_place(struct mt_feed *f, struct place *p, int64_t rows)
+{
+    p->rows = rows;
+    if (rows == 0) {
+        return MOTLEY_OK;
+    }
+    MT_TRY(mt_window_open(p->wx, p->x, 0, 4 * (uint64_t)(rows * f->x_size), MT_WINDOW_WRITE));
+    MT_TRY(mt_window_open(p->wy, p->y, 0, 4 * (uint64_t)(rows * f->y_size), MT_WINDOW_WRITE));
+    MT_TRY(mt_window_wait(p->wx));
+    return mt_window_wait(p->wy);
+}
+
+static int close_place(struct place *p)
+{
+    if (p->rows == 0) {
+        return MOTLEY_OK;
+    }
+    MT_TRY(mt_window_close(p->wx));
+    return mt_window_close(p->wy);
+}
+
+int mt_feed_ask(struct mt_feed *f, const struct mt_feed_ask *ask)
+{
+    struct place *p = &f->place[(f->head + f->asked) % PLACES];
+
+    MT_BUG_IF(p->state != FREE || ask->rows > f->x.dim[0]);
+    MT_TRY(open_place(f, p, ask->rows));
+    if (ask->rows > 0) {
+        struct mt_load load = {.set = f->set, .seed = ask->seed, .epoch = ask->epoch,
+                               .first = ask->first, .count = ask->rows, .shuffle = ask->shuffle,
+                               .x = mt_window_host(p->wx), .y = mt_window_host(p->wy)};
+
+        MT_TRY(mt_loader_ask(f->loader, &load, &p->ticket));
+    }
+    p->state = ASKED;
+    f->asked++;
+    return MOTLEY_OK;
+}
+
+static void give_tensors(const struct mt_feed *f, const struct place *p, struct mt_tensor *x,
+                         struct mt_tensor *y)
+{
+    *x = (struct mt_tensor){.spec = f->x, .buf = p->x};
+    *y = (struct mt_tensor){.spec = f->y, .buf = p->y};
+    x->spec.dim[0] = y->spec.dim[0] = p->rows;
+}
+
+static void take_place(struct mt_feed *f, int i)
+{
+    if (f->taken >= 0) {
+        f->place[f->taken].state = FREE;
+    }
+    f->place[i].state = TAKEN;
+    f->taken = i;
+    f->head = (i + 1) % PLACES;
+}
+
+int mt_feed_take(struct mt_feed *f, struct mt_tensor *x, struct mt_tensor *y)
+{
+    struct place *p = &f->place[f->head];
+    struct timespec from, to;
+
+    MT_BUG_IF(f->asked == 0);
+    if (p->rows > 0) {
+        clock_gettime(CLOCK_MONOTONIC, &from);
+        MT_TRY(mt_loader_wait(f->loader, p->ticket));
+        clock_gettime(CLOCK_MONOTONIC, &to);
+        f->waited += (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+    }
+    MT_TRY(close_place(p));
+    give_tensors(f, p, x, y);
+    take_place(f, f->head);
+    f->asked--;
+    return MOTLEY_OK;
+}
+
+int mt_feed_put(struct mt_feed *f, const float *x, const void *y, int64_t rows,
+                struct mt_tensor *tx, struct mt_tensor *ty)
+{
+    struct place *p = &f->place[f->head];
+
+    MT_BUG_IF(f->asked != 0 || p->state != FREE || rows > f->x.dim[0]);
+    MT_TRY(open_place(f, p, rows));
+    if (rows > 0) {
+        memcpy(mt_window_host(p->wx), x, 4 * (size_t)(rows * f->x_size));
+        if (y != NULL) {
+            memcpy(mt_window_host(p->wy), y, 4 * (size_t)(rows * f->y_size));
+        } else {
+            memset(mt_window_host(p->wy), 0, 4 * (size_t)(rows * f->y_size));
+        }
+    }
+    MT_TRY(close_place(p));
+    give_tensors(f, p, tx, ty);
+    take_place(f, f->head);
+    return MOTLEY_OK;
+}
+
+int mt_feed_reset(struct mt_feed *f)
+{
+    int first = MOTLEY_OK;
+
+    while (f->asked > 0) {
+        struct place *p = &f->place[f->head];
+        int st = p->rows > 0 ? mt_loader_wait(f->loader, p->ticket) : MOTLEY_OK;
+
+        first = first < 0 ? first : st;
+        st = close_place(p);
+        first = first < 0 ? first : st;
+        p->state = FREE;
+        f->head = (f->head + 1) % PLACES;
+        f->asked--;
+    }
+    return first;
+}
+
+double mt_feed_waited(struct mt_feed *f)
+{
+    double w = f->waited;
+
+    f->waited = 0;
+    return w;
+}

@@ -1,0 +1,416 @@
+/* save.c -- between a session and checkpoints: rank 0 reads and writes files, all have the same
+ * numbers. The whole file goes through host memory when it is read, so that its checksum is
+ * right before anything is loaded; it is written piece by piece. */
+#define _POSIX_C_SOURCE 200809L
+#include "train/session.h"
+
+#include "base/hash.h"
+#include "device/buf.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CHUNK (1u << 20)   /* numbers moved at a time */
+
+static const struct mt_graph *graph_of(const struct mt_session *s)
+{
+    return s->train.graph != NULL  ? s->train.graph
+           : s->eval.graph != NULL ? s->eval.graph
+                                   : s->predict.graph;
+}
+
+/* A list of tensors on the device, as checkpoints want it. */
+struct list {
+    struct mt_ctx *ctx;
+    int n;
+    struct mt_safetensor *tensor;
+    struct place {
+        struct mt_buf *buf;
+        uint64_t lo;             /* elements */
+    } *place;
+};
+
+static int get(void *arg, int i, uint64_t first, uint64_t count, float *dst)
+{
+    const struct list *l = arg;
+
+    return mt_buf_read(l->place[i].buf, 4 * (l->place[i].lo + first), 4 * count, dst);
+}
+
+static int add(struct list *l, struct mt_buf *buf, const struct mt_gparam *p, const char *slot)
+{
+    struct mt_safetensor *t = &l->tensor[l->n];
+    char *name = NULL;
+
+    MT_TRY(mt_mem_printf(l->ctx, &name, "%s%s%s", p->name, slot != NULL ? "." : "",
+                         slot != NULL ? slot : ""));
+    t->name = name;
+    t->rank = p->desc.spec.rank;
+    memcpy(t->dim, p->desc.spec.dim, sizeof t->dim);
+    t->count = p->range.hi - p->range.lo;
+    l->place[l->n].buf = buf;
+    l->place[l->n].lo = p->range.lo;
+    l->n++;
+    return MOTLEY_OK;
+}
+
+static void list_fini(struct list *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        mt_free(l->ctx, (char *)l->tensor[i].name);
+    }
+    mt_free(l->ctx, l->tensor);
+    mt_free(l->ctx, l->place);
+}
+
+static int list_init(struct list *l, struct mt_ctx *ctx, int room)
+{
+    *l = (struct list){.ctx = ctx};
+    MT_TRY(MT_NEW_N(ctx, room + 1, &l->tensor));
+    if (MT_NEW_N(ctx, room + 1, &l->place) < 0) {
+        mt_free(ctx, l->tensor);
+        return MOTLEY_EMEM;
+    }
+    return MOTLEY_OK;
+}
+
+static int list_weights(struct mt_session *s, struct list *l)
+{
+    const struct mt_graph *g = graph_of(s);
+    int st = MOTLEY_OK;
+
+    MT_TRY(list_init(l, s->ctx, g->nparam + g->nstate));
+    for (int i = 0; i < g->nparam; i++) {
+        MT_TRY_OR(fail, add(l, s->store->param, &g->param[i], NULL));
+    }
+    for (int i = 0; i < g->nstate; i++) {
+        MT_TRY_OR(fail, add(l, s->store->state, &g->state[i], NULL));
+    }
+    return MOTLEY_OK;
+fail:
+    list_fini(l);
+    return st;
+}
+
+static int list_slots(struct mt_session *s, struct list *l)
+{
+    const struct mt_graph *g = graph_of(s);
+    const struct mt_optim_kind *k = s->optim->kind;
+    int st = MOTLEY_OK;
+
+    MT_TRY(list_init(l, s->ctx, g->nparam * k->nslots));
+    for (int j = 0; j < k->nslots; j++) {
+        for (int i = 0; i < g->nparam; i++) {
+            MT_TRY_OR(fail, add(l, s->store->slot[j], &g->param[i], k->slots[j]));
+        }
+    }
+    return MOTLEY_OK;
+fail:
+    list_fini(l);
+    return st;
+}
+
+/* ---- comparing replicas -------------------------------------------------------------- */
+
+static int digest(struct mt_session *s, char out[MT_HASH_TEXT])
+{
+    struct mt_hash *h = NULL;
+    float *chunk = NULL;
+    int st = MOTLEY_OK;
+
+    MT_TRY(mt_hash_new(s->ctx, &h));
+    MT_TRY_OR(done, MT_NEW_N(s->ctx, CHUNK, &chunk));
+    for (uint64_t at = 0; at < s->store->size; at += CHUNK) {
+        uint64_t n = s->store->size - at < CHUNK ? s->store->size - at : CHUNK;
+
+        MT_TRY_OR(done, mt_buf_read(s->store->param, 4 * at, 4 * n, chunk));
+        mt_hash_add(h, chunk, 4 * n);
+    }
+    mt_hash_text(h, out);
+done:
+    mt_free(s->ctx, chunk);
+    mt_hash_free(h);
+    return st;
+}
+
+static int all_equal(struct mt_session *s, const char (*all)[MT_HASH_TEXT])
+{
+    char who[256];
+
+    for (int r = 1; r < s->job->info->size; r++) {
+        MT_CHECK(strcmp(all[r], all[0]) == 0, MOTLEY_ENUM,
+                 "replicas differ after step %" PRId64 ": %s has other weights than rank 0; its "
+                 "device does not round as it must, `motley check` on it may say where",
+                 s->pos.step, mt_comm_who(s->job->comm, r, who, sizeof who));
+    }
+    return MOTLEY_OK;
+}
+
+int mt_session_compare(struct mt_session *s)
+{
+    char mine[MT_HASH_TEXT] = "", (*all)[MT_HASH_TEXT] = NULL;
+    int st = MOTLEY_OK;
+
+    if (s->job->info->size == 1) {
+        return MOTLEY_OK;
+    }
+    MT_TRY(mt_job_agree(s->job, digest(s, mine)));
+    MT_TRY(mt_job_agree(s->job, mt_mem_get(s->ctx, (size_t)s->job->info->size, sizeof *all,
+                                           (void **)&all)));
+    MT_TRY_OR(done, mt_comm_allgather(s->job->comm, mine, sizeof mine, all));
+    MT_TRY_OR(done, mt_job_agree(s->job, all_equal(s, (const char (*)[MT_HASH_TEXT])all)));
+done:
+    mt_free(s->ctx, all);
+    return st;
+}
+
+/* ---- saving -------------------------------------------------------------------------- */
+
+static int write_it(struct mt_session *s, const char *folder)
+{
+    struct list weights = {0}, slots = {0};
+    struct mt_ckpt_part w, o;
+    int st = MOTLEY_OK;
+
+    MT_TRY_OR(done, list_weights(s, &weights));
+    w = (struct mt_ckpt_part){weights.n, weights.tensor, get, &weights};
+    if (s->optim != NULL) {
+        MT_TRY_OR(done, list_slots(s, &slots));
+        o = (struct mt_ckpt_part){slots.n, slots.tensor, get, &slots};
+    }
+    MT_TRY_OR(done, mt_ckpt_write(s->ctx, folder, &s->pos, &w, s->optim != NULL ? &o : NULL,
+                                  s->optim != NULL ? s->optim->kind->name : NULL));
+done:
+    if (weights.ctx != NULL) {
+        list_fini(&weights);
+    }
+    if (slots.ctx != NULL) {
+        list_fini(&slots);
+    }
+    return st;
+}
+
+int mt_session_save(struct mt_session *s, const char *folder)
+{
+    MT_TRY(mt_session_compare(s));
+    return mt_job_agree(s->job, s->job->info->rank == 0 ? write_it(s, folder) : MOTLEY_OK);
+}
+
+/* ---- loading ------------------------------------------------------------------------- */
+
+/* The head of a checkpoint on its way from rank 0 to all. */
+struct head {
+    uint64_t weights_bytes, optim_bytes;
+    struct mt_ckpt_pos pos;
+    char optimizer[64];
+    char path[PATH_MAX];
+};
+
+static int share_block(struct mt_session *s, char **block, size_t *bytes, uint64_t want)
+{
+    int code = MOTLEY_OK;
+
+    if (s->job->info->rank != 0 && want > 0) {
+        code = mt_mem_get(s->ctx, want + 1, 1, (void **)block);
+        *bytes = (size_t)want;
+    }
+    MT_TRY(mt_job_agree(s->job, code));
+    return want > 0 ? mt_comm_bcast(s->job->comm, *block, (size_t)want, 0) : MOTLEY_OK;
+}
+
+/* Makes *c, read by rank 0, known to all. Takes and gives *c. */
+static int share_ckpt(struct mt_session *s, struct mt_ckpt **c)
+{
+    struct head head;
+    int code = MOTLEY_OK;
+
+    if (s->job->info->size == 1) {
+        return MOTLEY_OK;
+    }
+    memset(&head, 0, sizeof head);
+    if (s->job->info->rank == 0) {
+        head.weights_bytes = (*c)->weights_bytes;
+        head.optim_bytes = (*c)->optim_bytes;
+        head.pos = (*c)->pos;
+        memcpy(head.optimizer, (*c)->optimizer, sizeof head.optimizer);
+        snprintf(head.path, sizeof head.path, "%s", (*c)->path);
+    }
+    MT_TRY(mt_comm_bcast(s->job->comm, &head, sizeof head, 0));
+    if (s->job->info->rank != 0) {
+        code = MT_NEW(s->ctx, c);
+        if (code == MOTLEY_OK) {
+            (*c)->ctx = s->ctx;
+            (*c)->pos = head.pos;
+            memcpy((*c)->optimizer, head.optimizer, sizeof head.optimizer);
+            code = mt_mem_strdup(s->ctx, head.path, &(*c)->path);
+        }
+    }
+    MT_TRY(mt_job_agree(s->job, code));
+    MT_TRY(share_block(s, &(*c)->weights, &(*c)->weights_bytes, head.weights_bytes));
+    return share_block(s, &(*c)->optim, &(*c)->optim_bytes, head.optim_bytes);
+}
+
+/* Every tensor of the list is in the file with its shape, and nothing else is. */
+static int check_names(const struct mt_safetensors *f, const struct list *l, const char *path,
+                       const char *what)
+{
+    char there[128], here[128];
+
+    for (int i = 0; i < l->n; i++) {
+        const struct mt_safetensor *t = &l->tensor[i];
+        int k = mt_safetensors_find(f, t->name);
+
+        MT_CHECK(k >= 0, MOTLEY_EFORMAT, "%s is of another network: it has no %s '%s'", path, what,
+                 t->name);
+        MT_CHECK(f->tensor[k].rank == t->rank &&
+                     memcmp(f->tensor[k].dim, t->dim, (size_t)t->rank * sizeof *t->dim) == 0,
+                 MOTLEY_EFORMAT, "%s is of another network: its %s '%s' has shape %s, here %s",
+                 path, what, t->name,
+                 mt_safetensors_shape(f->tensor[k].rank, f->tensor[k].dim, there, sizeof there),
+                 mt_safetensors_shape(t->rank, t->dim, here, sizeof here));
+    }
+    for (int k = 0; k < f->n && f->n > l->n; k++) {
+        int known = 0;
+
+        for (int i = 0; i < l->n && !known; i++) {
+            known = strcmp(l->tensor[i].name, f->tensor[k].name) == 0;
+        }
+        MT_CHECK(known, MOTLEY_EFORMAT,
+                 "%s is of another network: it has a %s '%s' that this one has not", path, what,
+                 f->tensor[k].name);
+    }
+    return MOTLEY_OK;
+}
+
+static int upload(struct mt_session *s, const struct mt_safetensors *f, const struct list *l)
+{
+    float *chunk = NULL;
+    int st = MOTLEY_OK;
+
+    MT_TRY(MT_NEW_N(s->ctx, CHUNK, &chunk));
+    for (int i = 0; i < l->n; i++) {
+        int k = mt_safetensors_find(f, l->tensor[i].name);
+
+        for (uint64_t first = 0; first < l->tensor[i].count; first += CHUNK) {
+            uint64_t left = l->tensor[i].count - first, n = left < CHUNK ? left : CHUNK;
+
+            mt_safetensors_read(f, k, first, n, chunk);
+            MT_TRY_OR(done, mt_buf_write(l->place[i].buf, 4 * (l->place[i].lo + first), 4 * n,
+                                         chunk));
+        }
+    }
+done:
+    mt_free(s->ctx, chunk);
+    return st;
+}
+
+static int load_weights(struct mt_session *s, const struct mt_ckpt *c)
+{
+    struct mt_safetensors *f = NULL;
+    struct list l = {0};
+    int st = MOTLEY_OK;
+
+    MT_TRY(mt_safetensors_parse(s->ctx, c->path, c->weights, c->weights_bytes, &f));
+    MT_TRY_OR(done, list_weights(s, &l));
+    MT_TRY_OR(done, check_names(f, &l, c->path, "parameter"));
+    MT_TRY_OR(done, upload(s, f, &l));
+done:
+    if (l.ctx != NULL) {
+        list_fini(&l);
+    }
+    mt_safetensors_free(f);
+    return st;
+}
+
+static int load_slots(struct mt_session *s, const struct mt_ckpt *c)
+{
+    struct mt_safetensors *f = NULL;
+    struct list l = {0};
+    int st = MOTLEY_OK;
+
+    MT_CHECK(strcmp(c->optimizer, s->optim->kind->name) == 0, MOTLEY_EFORMAT,
+             "%s was written with optimizer %s, now it is %s: state cannot be continued; take "
+             "--init-from for the weights alone", c->path,
+             c->optimizer[0] != '\0' ? c->optimizer : "none", s->optim->kind->name);
+    if (c->optim == NULL) {
+        return MOTLEY_OK;
+    }
+    MT_TRY(mt_safetensors_parse(s->ctx, c->path, c->optim, c->optim_bytes, &f));
+    MT_TRY_OR(done, list_slots(s, &l));
+    MT_TRY_OR(done, check_names(f, &l, c->path, "optimizer state"));
+    MT_TRY_OR(done, upload(s, f, &l));
+done:
+    if (l.ctx != NULL) {
+        list_fini(&l);
+    }
+    mt_safetensors_free(f);
+    return st;
+}
+
+static int load_it(struct mt_session *s, const struct mt_ckpt *c, int weights_only)
+{
+    char *path = NULL;
+
+    MT_TRY(load_weights(s, c));
+    if (!weights_only && s->optim != NULL) {
+        MT_TRY(load_slots(s, c));
+        MT_CHECK(c->pos.seed == s->config->seed, MOTLEY_ECONFIG,
+                 "%s was trained with seed %" PRIu64 ", now it is %" PRIu64 ": the order of data "
+                 "cannot be continued; set seed=%" PRIu64, c->path, c->pos.seed, s->config->seed,
+                 c->pos.seed);
+        if (strcmp(c->pos.data, s->pos.data) != 0) {
+            mt_log(s->ctx, MT_LOG_WARN, "train",
+                   "%s was trained on other data; the run continues on what is configured now",
+                   c->path);
+        }
+        s->pos.step = c->pos.step;
+        s->pos.epoch = c->pos.epoch;
+        s->pos.position = c->pos.position;
+    }
+    if (s->optim == NULL) {
+        s->pos.step = c->pos.step;   /* for reports */
+    }
+    MT_TRY(mt_mem_strdup(s->ctx, c->path, &path));
+    mt_free(s->ctx, s->loaded);
+    s->loaded = path;
+    return mt_dev_finish(s->job->dev);
+}
+
+int mt_session_load(struct mt_session *s, struct mt_ckpt *c, int weights_only)
+{
+    int st = MOTLEY_OK;
+
+    MT_TRY_OR(done, share_ckpt(s, &c));
+    MT_TRY_OR(done, mt_job_agree(s->job, load_it(s, c, weights_only)));
+done:
+    mt_ckpt_free(c);
+    return st;
+}
+
+int mt_session_load_path(struct mt_session *s, const char *path, int weights_only)
+{
+    struct mt_ckpt *c = NULL;
+    int code = s->job->info->rank == 0 ? mt_ckpt_find(s->ctx, path, &c) : MOTLEY_OK;
+
+    MT_TRY(mt_job_agree(s->job, code));
+    return mt_session_load(s, c, weights_only);
+}
+
+int mt_session_param(struct mt_session *s, const char *name, struct mt_buf **buf,
+                     struct mt_range *range)
+{
+    const struct mt_graph *g = graph_of(s);
+
+    for (int i = 0; i < g->nparam + g->nstate; i++) {
+        const struct mt_gparam *p = i < g->nparam ? &g->param[i] : &g->state[i - g->nparam];
+
+        if (strcmp(p->name, name) == 0) {
+            *buf = i < g->nparam ? s->store->param : s->store->state;
+            *range = p->range;
+            return MOTLEY_OK;
+        }
+    }
+    MT_FAIL(MOTLEY_EARG, "the network has no parameter '%s'", name);
+}

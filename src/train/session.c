@@ -1,0 +1,414 @@
+/* session.c -- assembles a session and sees that all processes agree before they start.
+ *
+ * Order: what costs nothing and fails often comes first (configuration, data, device), then the
+ * memory is counted, then it is allocated. After each stage all processes agree on its outcome,
+ * so a failure of one is a failure of all with the words of that one. */
+#include "train/session.h"
+
+#include "config.h"
+#include "device/buf.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PREDICT_ROWS 1024   /* the most samples of one prediction on the device */
+
+/* ---- agreement ----------------------------------------------------------------------- */
+
+static int check_endian(struct mt_job *job, const uint32_t *all, uint32_t mine)
+{
+    for (int r = 0; r < job->info->size; r++) {
+        MT_CHECK(all[r] == mine, MOTLEY_EUNSUP,
+                 "rank 0 and rank %d store numbers in a different byte order", r);
+    }
+    return MOTLEY_OK;
+}
+
+/* The resolved configuration without the device section, which may differ between processes. */
+static int common_text(const struct mt_config *config, char **out)
+{
+    char *text = NULL, *from, *to;
+    int skip = 0;
+
+    MT_TRY(mt_config_print(config, &text));
+    for (from = to = text; *from != '\0';) {
+        size_t n = strcspn(from, "\n") + (from[strcspn(from, "\n")] == '\n');
+
+        if (from[0] != ' ' && from[0] != '#' && from[0] != '\n') {
+            skip = strncmp(from, "device:", 7) == 0;
+        }
+        if (!skip) {
+            memmove(to, from, n);
+            to += n;
+        }
+        from += n;
+    }
+    *to = '\0';
+    *out = text;
+    return MOTLEY_OK;
+}
+
+static int agree_program(struct mt_session *s)
+{
+    struct mt_job *job = s->job;
+    uint32_t mine = 0x01020304, *all = NULL;
+    char *text = NULL, version[64];
+    int st = MOTLEY_OK;
+
+    if (job->info->size == 1) {
+        return MOTLEY_OK;
+    }
+    MT_TRY(MT_NEW_N(s->ctx, job->info->size, &all));
+    MT_TRY_OR(done, mt_comm_allgather(job->comm, &mine, sizeof mine, all));
+    MT_TRY_OR(done, mt_job_agree(job, check_endian(job, all, mine)));
+    snprintf(version, sizeof version, "%s, interface %#x", PACKAGE_VERSION, MOTLEY_API_VERSION);
+    MT_TRY_OR(done, mt_job_same_text(job, "version of motley", version));
+    MT_TRY_OR(done, mt_job_agree(job, common_text(s->config, &text)));
+    MT_TRY_OR(done, mt_job_same_text(job, "configuration", text));
+done:
+    mt_free(s->ctx, text);
+    mt_free(s->ctx, all);
+    return st;
+}
+
+/* ---- data and shares ----------------------------------------------------------------- */
+
+static int check_config(const struct mt_session *s)
+{
+    const struct mt_config *c = s->config;
+    int size = s->job->info->size;
+
+    MT_CHECK(c->parallel.nshares == 0 || c->parallel.nshares == size, MOTLEY_ECONFIG,
+             "parallel.shares has %d numbers, the job has %d processes: give one each",
+             c->parallel.nshares, size);
+    MT_CHECK(c->model != NULL, MOTLEY_ECONFIG, "the configuration has no `model`");
+    MT_CHECK(c->loss != NULL || s->opt.mode == MT_SESSION_PREDICT, MOTLEY_ECONFIG,
+             "the configuration has no `loss`");
+    MT_CHECK(c->data != NULL || s->opt.own_arrays, MOTLEY_ECONFIG,
+             "the configuration has no `data`");
+    return MOTLEY_OK;
+}
+
+static int open_data(struct mt_session *s)
+{
+    if (s->opt.own_arrays) {
+        s->sample = s->opt.sample;
+        return MOTLEY_OK;
+    }
+    MT_TRY(mt_data_open(s->ctx, s->config->data, s->config->seed, &s->data));
+    s->sample = s->data->train->sample;
+    return MOTLEY_OK;
+}
+
+void mt_session_share(const struct mt_session *s, int64_t rows, int64_t *lo, int64_t *hi)
+{
+    mt_share(rows, s->shares, s->job->info->size, s->job->info->rank, lo, hi);
+}
+
+/* The most rows of this process over all batches of n samples: only the full batch and the last
+ * one differ (a share of fewer rows can be larger by one, so both are asked). At least 1. */
+static int64_t most_rows(const struct mt_session *s, int64_t batch, int64_t n)
+{
+    int64_t lo, hi, most = 1;
+
+    if (n <= 0 || n >= batch) {
+        mt_session_share(s, batch, &lo, &hi);
+        most = hi - lo > most ? hi - lo : most;
+    }
+    if (n > 0 && n % batch != 0) {
+        mt_session_share(s, n % batch, &lo, &hi);
+        most = hi - lo > most ? hi - lo : most;
+    }
+    return most;
+}
+
+/* ---- one task ------------------------------------------------------------------------ */
+
+static void make_specs(const struct mt_sample *sample, int64_t rows, struct mt_spec *x,
+                       struct mt_spec *y)
+{
+    int64_t dim[MT_MAXRANK] = {rows};
+
+    for (int i = 0; i < sample->x_rank; i++) {
+        dim[i + 1] = sample->x_dim[i];
+    }
+    *x = mt_spec_new(MT_F32, 1, sample->x_rank + 1, dim);
+    dim[1] = sample->y_size;
+    *y = sample->classes > 0 ? mt_spec_new(MT_I32, 1, 1, dim) : mt_spec_new(MT_F32, 1, 2, dim);
+}
+
+/* Graph and steps of a task; nothing of it touches the device. rows: the most of one batch;
+ * micros: parts of it. */
+static int plan_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode, int with_loss,
+                     int64_t rows, int micros)
+{
+    struct mt_order_opt order = {.mode = mode, .micros = micros,
+                                 .clip = s->config->train.clip_norm > 0};
+    struct mt_spec x, y;
+
+    make_specs(&s->sample, rows, &t->x, &t->y);
+    make_specs(&s->sample, (rows + micros - 1) / micros, &x, &y);
+    t->rows = rows;
+    MT_TRY(mt_graph_build(s->ctx, s->config->model, with_loss ? s->config->loss : NULL, &x, &y,
+                          &t->graph));
+    return mt_order(t->graph, &order, &t->steps);
+}
+
+/* Bytes that the task will take besides parameters, before scratch of algorithms is known. */
+static int count_task(struct mt_session *s, struct mt_task *t, int micros, int hold,
+                      uint64_t *bytes)
+{
+    struct mt_plan_opt opt = {.hold = hold ? t->graph->value[t->graph->output].root : -1,
+                              .micros = micros};
+    struct mt_plan *plan = NULL;
+
+    if (t->graph == NULL) {
+        return MOTLEY_OK;
+    }
+    MT_TRY(mt_plan_new(t->graph, &t->steps, &opt, &plan));
+    *bytes += mt_plan_bytes(plan) + mt_feed_bytes(&s->sample, t->rows);
+    mt_plan_free(plan);
+    return MOTLEY_OK;
+}
+
+static int micros_of(const struct mt_session *s)
+{
+    return (int)s->config->train.micro_batches;
+}
+
+static int hold_of(const struct mt_session *s)
+{
+    return s->opt.mode == MT_SESSION_PREDICT;
+}
+
+static int count_memory(struct mt_session *s)
+{
+    const struct mt_dev_info *info = &s->job->taken;
+    const struct mt_graph *g = s->train.graph != NULL     ? s->train.graph
+                               : s->eval.graph != NULL ? s->eval.graph
+                                                       : s->predict.graph;
+    uint64_t work = 0, weights = mt_store_bytes(g, s->optim);
+
+    MT_TRY(count_task(s, &s->train, micros_of(s), 0, &work));
+    MT_TRY(count_task(s, &s->eval, 1, 0, &work));
+    MT_TRY(count_task(s, &s->predict, 1, hold_of(s), &work));
+    s->need_bytes = work + weights;
+    s->have_bytes = info->memory_bytes / (uint64_t)(s->job->sharers > 1 ? s->job->sharers : 1);
+    if (s->opt.mode == MT_SESSION_PLAN || s->have_bytes == 0) {
+        return MOTLEY_OK;
+    }
+    MT_CHECK(s->need_bytes <= s->have_bytes, MOTLEY_EDEV,
+             "%s: %s of %" PRId64 " samples (%" PRId64 " here) needs %.1f MiB and the network %.1f "
+             "MiB of device memory; there are %.1f MiB: lower %s", s->job->who,
+             s->train.graph != NULL ? "a step" : "a batch",
+             s->train.graph != NULL ? s->batch : s->eval_batch,
+             s->train.graph != NULL ? s->train.rows : s->eval.rows, (double)work / (1 << 20),
+             (double)weights / (1 << 20), (double)s->have_bytes / (1 << 20),
+             s->train.graph != NULL ? "train.batch or raise train.micro_batches"
+                                    : "train.eval_batch");
+    return MOTLEY_OK;
+}
+
+/* ---- planning all tasks -------------------------------------------------------------- */
+
+static int64_t eval_rows(const struct mt_session *s)
+{
+    return most_rows(s, s->eval_batch, s->data != NULL && s->data->held != NULL
+                                           ? s->data->held->n : 0);
+}
+
+static int plan_all(struct mt_session *s)
+{
+    enum mt_session_mode mode = s->opt.mode;
+    int has_held = s->data != NULL && s->data->held != NULL;
+    int64_t n = s->data != NULL ? s->data->train->n : 0;
+
+    s->batch = s->config->train.batch;
+    s->eval_batch = s->config->train.eval_batch > 0 ? s->config->train.eval_batch : s->batch;
+    if (mode == MT_SESSION_TRAIN || mode == MT_SESSION_PLAN) {
+        MT_TRY(mt_optim_new(s->ctx, s->config->optimizer, &s->optim));
+        MT_TRY(plan_task(s, &s->train, MT_TRAIN, 1, most_rows(s, s->batch, n), micros_of(s)));
+    }
+    if (mode == MT_SESSION_EVAL || (mode != MT_SESSION_PREDICT && has_held)) {
+        MT_TRY(plan_task(s, &s->eval, MT_EVAL, 1, eval_rows(s), 1));
+    }
+    if (mode == MT_SESSION_PREDICT) {
+        MT_TRY(plan_task(s, &s->predict, MT_EVAL, 0,
+                         s->eval_batch < PREDICT_ROWS ? s->eval_batch : PREDICT_ROWS, 1));
+    }
+    return count_memory(s);
+}
+
+/* ---- binding ------------------------------------------------------------------------- */
+
+static int start_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode, int micros,
+                      int hold, const struct mt_set *set)
+{
+    struct mt_exec_opt opt = {.mode = mode, .micros = micros, .seed = s->config->seed,
+                              .clip_norm = s->config->train.clip_norm, .hold_output = hold,
+                              .optim = mode == MT_TRAIN ? s->optim : NULL};
+
+    MT_TRY(mt_feed_new(s->job->dev, set, &s->sample, &t->x, &t->y, &t->feed));
+    MT_TRY(mt_exec_new(s->job->dev, t->graph, s->store, &opt, &t->steps, &t->exec));
+    t->exec->pass = t->dp;
+    return MOTLEY_OK;
+}
+
+static int add_pass(struct mt_session *s)
+{
+    struct mt_dp_opt opt = {.bucket_bytes = s->config->parallel.bucket_bytes,
+                            .clip = s->config->train.clip_norm > 0};
+
+    return mt_dp_new(s->job->dev, s->job->comm, s->train.graph, &opt, &s->train.steps,
+                     &s->train.dp);
+}
+
+static int start_all(struct mt_session *s)
+{
+    const struct mt_graph *g = s->train.graph != NULL  ? s->train.graph
+                               : s->eval.graph != NULL ? s->eval.graph
+                                                       : s->predict.graph;
+
+    if (s->optim != NULL) {
+        MT_TRY(mt_optim_bind(s->optim, s->job->dev));
+    }
+    MT_TRY(mt_store_new(s->job->dev, g, s->optim, 0, &s->store));
+    MT_TRY(mt_store_init(s->store, g, s->config->seed));
+    if (s->train.graph != NULL) {
+        MT_TRY(add_pass(s));
+        MT_TRY(start_task(s, &s->train, MT_TRAIN, micros_of(s), 0,
+                          s->data != NULL ? s->data->train : NULL));
+    }
+    if (s->eval.graph != NULL) {
+        MT_TRY(start_task(s, &s->eval, MT_EVAL, 1, 0, s->data != NULL ? s->data->held : NULL));
+    }
+    if (s->predict.graph != NULL) {
+        MT_TRY(start_task(s, &s->predict, MT_EVAL, 1, 1, NULL));
+    }
+    return mt_dev_finish(s->job->dev);
+}
+
+/* A session that only plans: programs are built so that scratch is known, nothing is allocated. */
+static int show_plan(struct mt_session *s, struct mt_task *t, int micros)
+{
+    struct mt_plan_opt opt = {.max_alloc = s->job->taken.max_alloc_bytes, .hold = -1,
+                              .micros = micros};
+
+    if (t->graph == NULL) {
+        return MOTLEY_OK;
+    }
+    if (s->need_bytes <= s->have_bytes || s->have_bytes == 0) {
+        MT_TRY(mt_graph_bind(t->graph, s->job->dev));
+    } else {
+        opt.max_alloc = 0;
+    }
+    return mt_plan_new(t->graph, &t->steps, &opt, &t->plan);
+}
+
+static int plan_only(struct mt_session *s)
+{
+    MT_TRY(add_pass(s));
+    MT_TRY(show_plan(s, &s->train, micros_of(s)));
+    return show_plan(s, &s->eval, 1);
+}
+
+int mt_session_need_predict(struct mt_session *s)
+{
+    struct mt_task *t = &s->predict;
+
+    if (t->exec != NULL) {
+        return MOTLEY_OK;
+    }
+    MT_TRY(plan_task(s, t, MT_EVAL, 0, s->eval_batch < PREDICT_ROWS ? s->eval_batch : PREDICT_ROWS,
+                     1));
+    return start_task(s, t, MT_EVAL, 1, 1, NULL);
+}
+
+/* ---- the whole ----------------------------------------------------------------------- */
+
+const char *mt_session_device(const struct mt_job *job, const struct mt_config *config)
+{
+    const struct mt_tree *device = mt_tree_get(config->root, "device");
+    const struct mt_tree *use = mt_tree_get(device, "use") ? mt_tree_get(device, "use") : device;
+    int typed = use != NULL && use->file != NULL && strncmp(use->file, "command line", 12) == 0;
+
+    /* The command line says more than the environment of the machine, a file less. */
+    if (!typed && job->ctx->env.value[MT_ENV_DEVICE] != NULL) {
+        return NULL;
+    }
+    return config->device.use;
+}
+
+static int assemble(struct mt_session *s)
+{
+    struct mt_job *job = s->job;
+
+    MT_TRY(mt_job_agree(job, check_config(s)));
+    MT_TRY(agree_program(s));
+    MT_TRY(mt_job_agree(job, open_data(s)));
+    if (s->data != NULL) {
+        MT_TRY(mt_job_same_text(job, "data set", s->data->digest));
+        snprintf(s->pos.data, sizeof s->pos.data, "%s", s->data->digest);
+        s->pos.samples = s->data->train->n;
+    }
+    MT_TRY(mt_job_open_device(job, mt_session_device(job, s->config), s->config->device.share));
+    MT_TRY(mt_job_agree(job, plan_all(s)));
+    if (s->opt.mode == MT_SESSION_PLAN) {
+        return mt_job_agree(job, plan_only(s));
+    }
+    return mt_job_agree(job, start_all(s));
+}
+
+int mt_session_new(struct mt_job *job, const struct mt_config *config,
+                   const struct mt_session_opt *opt, struct mt_session **out)
+{
+    struct mt_session *s = NULL;
+    int st = MOTLEY_OK;
+
+    MT_TRY(mt_job_agree(job, MT_NEW(job->ctx, &s)));
+    s->job = job;
+    s->ctx = job->ctx;
+    s->config = config;
+    s->opt = *opt;
+    s->shares = config->parallel.nshares > 0 ? config->parallel.shares : NULL;
+    s->pos.seed = config->seed;
+    mt_comm_watch(job->comm, config->parallel.timeout, &job->stop);
+    MT_TRY_OR(fail, assemble(s));
+    if (opt->mode == MT_SESSION_TRAIN && config->checkpoint.init_from != NULL) {
+        MT_TRY_OR(fail, mt_session_load_path(s, config->checkpoint.init_from, 1));
+    }
+    *out = s;
+    return MOTLEY_OK;
+fail:
+    mt_session_free(s);
+    return st;
+}
+
+static void free_task(struct mt_task *t)
+{
+    mt_exec_free(t->exec);
+    mt_dp_free(t->dp);
+    mt_feed_free(t->feed);
+    mt_plan_free(t->plan);
+    mt_steps_fini(&t->steps);
+    mt_graph_free(t->graph);
+}
+
+void mt_session_free(struct mt_session *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    if (s->job->dev != NULL && mt_dev_finish(s->job->dev) < 0) {
+        mt_log(s->ctx, MT_LOG_WARN, "train", "while closing: %s", mt_err_text());
+    }
+    free_task(&s->predict);
+    free_task(&s->eval);
+    free_task(&s->train);
+    mt_store_free(s->store);
+    mt_optim_free(s->optim);
+    mt_data_close(s->data);
+    mt_free(s->ctx, s->loaded);
+    mt_free(s->ctx, s);
+}

@@ -1,0 +1,117 @@
+/* session.h -- one network with everything it needs to train, judge or predict: data, graphs,
+ * memory, steps, bound to the device of this process and agreed upon by all processes. */
+#ifndef MT_TRAIN_SESSION_H
+#define MT_TRAIN_SESSION_H
+
+#include "config/config.h"
+#include "data/data.h"
+#include "optim/sched.h"
+#include "parallel/par.h"
+#include "train/ckpt.h"
+#include "train/feed.h"
+#include "train/job.h"
+
+enum mt_session_mode { MT_SESSION_TRAIN = 0, MT_SESSION_EVAL, MT_SESSION_PREDICT,
+                       MT_SESSION_PLAN };
+
+struct mt_session_opt {
+    enum mt_session_mode mode;
+    int own_arrays;                /* no data section; sample says what the caller brings */
+    struct mt_sample sample;
+};
+
+/* One graph ready to run, or planned. */
+struct mt_task {
+    struct mt_graph *graph;
+    struct mt_steps steps;         /* until exec takes them over */
+    struct mt_plan *plan;          /* of a session that only plans */
+    struct mt_dp *dp;
+    struct mt_exec *exec;
+    struct mt_feed *feed;
+    struct mt_spec x, y;           /* of a whole batch of this process */
+    int64_t rows;                  /* dim[0] of these */
+};
+
+struct mt_session {
+    struct mt_job *job;            /* borrowed */
+    struct mt_ctx *ctx;
+    const struct mt_config *config;   /* borrowed */
+    struct mt_session_opt opt;
+    struct mt_data *data;          /* NULL with own arrays */
+    struct mt_sample sample;
+    const double *shares;          /* NULL: equal */
+    int64_t batch, eval_batch;     /* over all processes */
+    struct mt_optim *optim;        /* NULL without training */
+    struct mt_store *store;
+    struct mt_task train, eval, predict;
+    uint64_t need_bytes, have_bytes;   /* device memory: of this process, of its device */
+    struct mt_ckpt_pos pos;        /* where training stands */
+    char *loaded;                  /* checkpoint that the weights come from, NULL: none */
+};
+
+/* config must outlive the session. Gives *out. Collective. */
+int mt_session_new(struct mt_job *job, const struct mt_config *config,
+                   const struct mt_session_opt *opt, struct mt_session **out);
+void mt_session_free(struct mt_session *s);
+
+/* Makes the graph for prediction if it is not there yet. Local. */
+int mt_session_need_predict(struct mt_session *s);
+
+/* Rows [*lo, *hi) of a batch of `rows` that this process takes. */
+void mt_session_share(const struct mt_session *s, int64_t rows, int64_t *lo, int64_t *hi);
+
+/* The device this configuration asks for: NULL leaves it to the environment. */
+const char *mt_session_device(const struct mt_job *job, const struct mt_config *config);
+
+/* ---- save.c -------------------------------------------------------------------------- */
+
+/* Writes the state of training as a checkpoint folder, after comparing the replicas. Collective. */
+int mt_session_save(struct mt_session *s, const char *folder);
+/* Loads a checkpoint that rank 0 has read (NULL on the others); takes it. Collective. */
+int mt_session_load(struct mt_session *s, struct mt_ckpt *c, int weights_only);
+/* Finds, reads and loads: path as in mt_ckpt_find. Collective. */
+int mt_session_load_path(struct mt_session *s, const char *path, int weights_only);
+/* Fails if the parameters of some process differ from those of rank 0. Collective. */
+int mt_session_compare(struct mt_session *s);
+/* A parameter or state by its name: buffer and range. */
+int mt_session_param(struct mt_session *s, const char *name, struct mt_buf **buf,
+                     struct mt_range *range);
+
+/* ---- eval.c -------------------------------------------------------------------------- */
+
+struct mt_result {
+    int64_t samples;       /* over all processes */
+    double terms;          /* what the loss was divided by: samples, or targets of them */
+    double loss;           /* mean per term */
+    double accuracy;       /* negative: the loss counts no hits */
+    double grad_norm;
+};
+
+/* On the held-out data. Collective. */
+int mt_session_eval(struct mt_session *s, struct mt_result *out);
+/* n samples to n * out_size numbers. Local. */
+int mt_session_predict(struct mt_session *s, const float *x, int64_t n, int probability,
+                       float *out);
+/* One optimizer step on the caller's n samples; out NULL: nothing is waited for. Collective. */
+int mt_session_step(struct mt_session *s, const float *x, const void *y, int64_t n, double lr,
+                    struct mt_result *out);
+/* Sums of loss, terms and hits as a result. */
+struct mt_result mt_session_result(const struct mt_session *s, double loss, double terms,
+                                   double hits);
+
+/* The word of the loss, "" if there is none. */
+const char *mt_session_loss(const struct mt_session *s);
+
+/* ---- array.c ------------------------------------------------------------------------- */
+
+/* motley_samples_load and motley_array_save of motley.h. */
+int mt_session_samples(struct mt_session *s, const char *path, float **x, int64_t *n);
+int mt_session_array_save(struct mt_ctx *ctx, const char *path, const float *a, int64_t rows,
+                          int64_t cols);
+
+/* ---- show.c -------------------------------------------------------------------------- */
+
+typedef void mt_show_fn(void *arg, const char *line);
+int mt_session_show(const struct mt_session *s, mt_show_fn *fn, void *arg);
+
+#endif

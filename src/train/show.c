@@ -1,0 +1,144 @@
+/* show.c -- prints what a session will do: network, steps, memory, shares. */
+#include "train/session.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+struct out {
+    mt_show_fn *fn;
+    void *arg;
+};
+
+static void line(const struct out *o, const char *fmt, ...) MT_PRINTF(2, 3);
+
+static void line(const struct out *o, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    o->fn(o->arg, text);
+}
+
+static double mib(uint64_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+static const char *init_name(const struct mt_init *init)
+{
+    static const char *const name[] = {"zeros", "constant", "normal", "uniform", "xavier_normal",
+                                       "xavier_uniform", "kaiming_normal", "kaiming_uniform",
+                                       "orthogonal"};
+
+    return (size_t)init->kind < sizeof name / sizeof *name ? name[init->kind] : "?";
+}
+
+static void show_network(const struct out *o, const struct mt_graph *g)
+{
+    double flop = 0;
+
+    line(o, "network: %d layers, %" PRId64 " weights", g->nnode, mt_graph_weights(g));
+    for (int i = 0; i < g->nnode; i++) {
+        const struct mt_node *n = &g->node[i].n;
+        char shape[128] = "";
+        struct mt_cost c = {0};
+
+        if (n->nout > 0) {
+            mt_spec_print(&n->out[0], shape, sizeof shape);
+        }
+        if (n->op->cost != NULL) {
+            n->op->cost(n, &c);
+        }
+        flop += c.fwd_flop + c.data_flop + c.param_flop;
+        line(o, "  %-18s %-30s %10.3g Mflop forward", n->name, shape, c.fwd_flop / 1e6);
+    }
+    for (int i = 0; i < g->nparam + g->nstate; i++) {
+        const struct mt_gparam *p = i < g->nparam ? &g->param[i] : &g->state[i - g->nparam];
+        char shape[128];
+
+        line(o, "  %-26s %-24s [%" PRIu64 ", %" PRIu64 ")  %s%s", p->name,
+             mt_spec_print(&p->desc.spec, shape, sizeof shape), p->range.lo, p->range.hi,
+             init_name(&p->desc.init), i < g->nparam ? p->desc.decay ? ", decays" : "" : ", state");
+    }
+    if (flop > 0) {
+        line(o, "  one step of %" PRId64 " samples here: %.3g Gflop",
+             g->value[g->x].spec.dim[0], flop / 1e9);
+    }
+}
+
+static void show_steps(const struct out *o, const struct mt_task *t, const char *what)
+{
+    const struct mt_steps *l = t->exec != NULL ? &t->exec->steps : &t->steps;
+    char text[256];
+
+    line(o, "steps of %s: %d", what, l->n);
+    for (int i = 0; i < l->n; i++) {
+        mt_step_print(t->graph, &l->step[i], text, sizeof text);
+        line(o, "  %4d  %s", i, text);
+    }
+}
+
+static void show_arenas(const struct out *o, const struct mt_task *t, const char *what)
+{
+    const struct mt_plan *p = t->exec != NULL ? t->exec->plan : t->plan;
+
+    if (p == NULL) {
+        return;
+    }
+    line(o, "memory of %s: %d values in %d arena%s, %.2f MiB (%.2f MiB without reuse)", what, p->n,
+         p->narena, p->narena == 1 ? "" : "s", mib(mt_plan_bytes(p)), mib(mt_plan_unshared(p)));
+    for (int i = 0; i < p->narena; i++) {
+        line(o, "  arena %d: %.2f MiB", i, mib(p->arena_bytes[i]));
+    }
+}
+
+static void show_shares(const struct out *o, const struct mt_session *s)
+{
+    char text[64];
+    int64_t lo, hi;
+
+    line(o, "shares of a batch of %" PRId64 " samples:", s->batch);
+    for (int r = 0; r < s->job->info->size; r++) {
+        mt_share(s->batch, s->shares, s->job->info->size, r, &lo, &hi);
+        snprintf(text, sizeof text, "%" PRId64 " .. %" PRId64, lo, hi - 1);
+        line(o, "  rank %d: %" PRId64 " samples (%s)", r, hi - lo, hi > lo ? text : "none");
+    }
+    if (s->data != NULL) {
+        int64_t n = s->data->train->n;
+
+        line(o, "data: %" PRId64 " samples to train on, %" PRId64 " held out; %" PRId64
+             " steps an epoch, the last with %" PRId64 " samples", n,
+             s->data->held != NULL ? s->data->held->n : 0, (n + s->batch - 1) / s->batch,
+             n % s->batch != 0 ? n % s->batch : s->batch);
+    }
+}
+
+int mt_session_show(const struct mt_session *s, mt_show_fn *fn, void *arg)
+{
+    const struct out o = {fn, arg};
+    const struct mt_task *t = s->train.graph != NULL  ? &s->train
+                              : s->eval.graph != NULL ? &s->eval
+                                                      : &s->predict;
+
+    line(&o, "device: %s, %u of %u compute units", s->job->taken.name, s->job->taken.units,
+         s->job->taken.all_units);
+    show_network(&o, t->graph);
+    if (s->train.graph != NULL) {
+        show_shares(&o, s);
+        show_steps(&o, &s->train, "training");
+        show_arenas(&o, &s->train, "training");
+    }
+    if (s->eval.graph != NULL) {
+        show_steps(&o, &s->eval, "evaluation");
+        show_arenas(&o, &s->eval, "evaluation");
+    }
+    line(&o, "memory of rank %d: weights%s %.2f MiB, all %.2f MiB, the device has %.0f MiB%s",
+         s->job->info->rank, s->optim != NULL ? ", gradients and optimizer" : "",
+         mib(mt_store_bytes(t->graph, s->optim)), mib(s->need_bytes), mib(s->have_bytes),
+         s->have_bytes != 0 && s->need_bytes > s->have_bytes ? ": IT DOES NOT FIT" : "");
+    return MOTLEY_OK;
+}

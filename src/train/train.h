@@ -1,0 +1,43 @@
+/* train.h -- the loop of training. */
+#ifndef MT_TRAIN_TRAIN_H
+#define MT_TRAIN_TRAIN_H
+
+#include "train/session.h"
+
+struct mt_train_opt {
+    const char *folder;              /* NULL: nothing is written */
+    int resume, force;
+    motley_progress_fn *progress;
+    void *arg;
+};
+
+/* motley_fit of motley.h. Collective. */
+int mt_train(struct mt_session *s, const struct mt_train_opt *opt);
+
+/* ---- folder.c: the run folder, on rank 0 --------------------------------------------- */
+
+/* Makes or takes over the folder; *c is the checkpoint to continue from, NULL: from the start. */
+int mt_folder_open(struct mt_session *s, const struct mt_train_opt *opt, struct mt_ckpt **c);
+
+/* ---- late.c: figures of steps, read when they are there ------------------------------ */
+
+/* The scalars of a step are copied aside on the device and looked at two steps later, so that
+ * nobody waits for the end of a step to begin the next. */
+struct mt_late;
+
+struct mt_late_step {
+    int64_t step, epoch;             /* numbers, from 1 */
+    int64_t rows;                    /* samples over all processes */
+    double lr;
+    double loss, terms, hits, norm;  /* when read: sums; norm of the gradient */
+};
+
+int mt_late_new(struct mt_session *s, struct mt_late **out);
+void mt_late_free(struct mt_late *l);
+/* After mt_exec_run of that step. *have: the step before the one before was read, into *old. */
+int mt_late_push(struct mt_late *l, const struct mt_late_step *now, struct mt_late_step *old,
+                 int *have);
+/* The oldest step not yet read, waiting for it; *have 0: none is left. */
+int mt_late_pop(struct mt_late *l, struct mt_late_step *old, int *have);
+
+#endif
