@@ -10,10 +10,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+struct mt_trace;
+
 struct mt_ctx {
     struct mt_mem mem;
     struct mt_log log;
     struct mt_env env;
+    struct mt_trace *trace;   /* trace.h; NULL: off */
 };
 
 /* log may be NULL: warnings and notes are then dropped. Gives *out. */
