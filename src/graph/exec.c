@@ -2,6 +2,7 @@
 #include "graph/exec.h"
 
 #include "base/ctx.h"
+#include "base/trace.h"
 #include "device/buf.h"
 #include "device/dev.h"
 #include "graph/update.h"
@@ -243,13 +244,27 @@ static int check_finite(struct mt_exec *x, const struct mt_step *s)
     return MOTLEY_OK;
 }
 
+/* One step, with its place in the timeline. */
+static int run_traced(struct mt_exec *x, const struct mt_step *s)
+{
+    int64_t from = mt_trace_now();
+    char label[64];
+
+    snprintf(label, sizeof label, "%s %s", s->kind->name,
+             s->node >= 0 ? x->graph->node[s->node].n.name : "");
+    mt_trace_label(x->ctx, label);
+    MT_TRY(s->kind->run(x, s));
+    mt_trace_add(x->ctx, MT_LANE_HOST, label, NULL, from, mt_trace_now());
+    return MOTLEY_OK;
+}
+
 int mt_exec_run(struct mt_exec *x, const struct mt_batch *b)
 {
     x->batch = *b;
     for (int i = 0; i < x->steps.n; i++) {
         const struct mt_step *s = &x->steps.step[i];
 
-        MT_TRY(s->kind->run(x, s));
+        MT_TRY(x->ctx->trace != NULL ? run_traced(x, s) : s->kind->run(x, s));
         if (x->check_nan) {
             MT_TRY(check_finite(x, s));
         }
