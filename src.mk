@@ -194,6 +194,7 @@ doc_files += LICENSE
 doc_files += NEWS
 doc_files += README.md
 doc_files += docs/config.md
+doc_files += docs/data.md
 doc_files += docs/design.md
 doc_files += docs/numerics.md
 doc_files += examples/digits-mlp/digits-mlp.yaml

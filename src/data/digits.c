@@ -8,8 +8,8 @@
  *   x[j] = (byte[j] / 255 - mean) / std      shape (1, size, size)
  *
  * How hard, measured with the defaults (20000 and 4000 samples, Adam, batch 64, 10 epochs, inputs
- * as they come): a linear softmax classifier reaches 87.3 % of the held-out part (87.4 % after 20
- * epochs), a perceptron with one hidden layer of 256 ReLU 97.1 %.
+ * as they come): a linear softmax classifier reaches 87.1 % of the held-out part (87.0 % after 20
+ * epochs), a perceptron with one hidden layer of 256 ReLU 97.2 %.
  *
  * Only + - * / and sqrt of counter-based random numbers, rounded to bytes at the end: hosts agree
  * to the bit, and any sample can be drawn at any time. The held-out part does not depend on n. */
@@ -245,7 +245,7 @@ static int clamp(float v, int hi)
 /* Darkens what lies under the pen: full within half - 1/2 of the line, none beyond half + 1/2. */
 static void paint(const struct seg *g, float *image, int size)
 {
-    float dx = g->x1 - g->x0, dy = g->y1 - g->y0, len2 = dx * dx + dy * dy + 1e-6f;
+    float dx = g->x1 - g->x0, dy = g->y1 - g->y0, per = 1 / (dx * dx + dy * dy + 1e-6f);
     float reach = g->half + 0.5f;
     int left = clamp((dx < 0 ? g->x1 : g->x0) - reach - 1, size);
     int right = clamp((dx < 0 ? g->x0 : g->x1) + reach + 1, size);
@@ -255,13 +255,17 @@ static void paint(const struct seg *g, float *image, int size)
     for (int row = top; row < bottom; row++) {
         for (int col = left; col < right; col++) {
             float x = (float)col + 0.5f - g->x0, y = (float)row + 0.5f - g->y0;
-            float t = (x * dx + y * dy) / len2, far, cover;
+            float t = (x * dx + y * dy) * per, far2, cover;
 
             t = t < 0 ? 0 : t > 1 ? 1 : t;
             x -= t * dx;
             y -= t * dy;
-            far = reach - sqrtf(x * x + y * y);
-            cover = (far < 0 ? 0 : far > 1 ? 1 : far) * g->ink;
+            far2 = x * x + y * y;
+            if (far2 >= reach * reach) {
+                continue;
+            }
+            cover = reach - sqrtf(far2);
+            cover = (cover > 1 ? 1 : cover) * g->ink;
             if (cover > image[row * size + col]) {
                 image[row * size + col] = cover;
             }
@@ -269,19 +273,20 @@ static void paint(const struct seg *g, float *image, int size)
     }
 }
 
-/* Background, noise and rounding to bytes. Four pixels share the bits of one counter. */
+/* Background, noise and rounding to bytes. Sixteen pixels share the 128 bits of one counter. */
 static void finish(struct draw *d, const struct own *o, const float *image, float *x)
 {
     float ground = between(d, 0, 0.5f) * o->noise;
     int pixels = o->size * o->size;
 
-    for (int i = 0; i < pixels; i += 4) {
-        uint32_t c[4] = {(uint32_t)(i / 4), 0, 1, 0}, r[4];
+    for (int i = 0; i < pixels; i += 16) {
+        uint32_t c[4] = {(uint32_t)(i / 16), 0, 1, 0}, r[4];
 
         mt_rng_bits(d->key, c, r);
-        for (int k = 0; k < 4 && i + k < pixels; k++) {
-            float u = (float)(r[k] >> 8) * (1.0f / 8388608.0f) - 1;   /* -1 <= u < 1 */
-            float v = image[i + k] + ground + o->noise * u * 0.999f;
+        for (int k = 0; k < 16 && i + k < pixels; k++) {
+            int byte = (int)(r[k / 4] >> (8 * (k % 4)) & 255);
+            float u = (float)(2 * byte - 255) * (1.0f / 256);   /* -1 < u < 1 */
+            float v = image[i + k] + ground + o->noise * u;
 
             x[i + k] = (float)(int)((v < 0 ? 0 : v > 1 ? 1 : v) * 255 + 0.5f);
         }

@@ -207,6 +207,48 @@ static void no_section(void **state)
     mt_ctx_free(ctx);
 }
 
+/* docs/data.md names every reader in its list of formats and every key between quotes. */
+static void documented(void **state)
+{
+    const char *top = getenv("top_srcdir");
+    struct mt_ctx *ctx = NULL;
+    char path[1024], word[128], *doc = NULL;
+    size_t bytes;
+
+    (void)state;
+    if (top == NULL) {
+        print_message("top_srcdir is not set: not run\n");
+        skip();
+    }
+    snprintf(path, sizeof path, "%s/docs/data.md", top);
+    assert_int_equal(mt_ctx_new(NULL, NULL, &ctx), 0);
+    assert_int_equal(mt_file_read(ctx, path, &doc, &bytes), 0);
+    for (int r = 0; mt_readers[r] != NULL; r++) {
+        const struct mt_attr *a = mt_readers[r]->attrs;
+        const char *list = strstr(doc, "| `format` | ");
+        const char *found;
+
+        assert_non_null(list);
+        found = strstr(list, mt_readers[r]->name);
+        assert_true(found != NULL && found < strchr(list, '\n'));
+        assert_non_null(mt_readers[r]->doc);
+        assert_true(mt_attr_count(a) < MT_MAXATTR);
+        for (int k = 0; k < mt_attr_count(a); k++) {
+            snprintf(word, sizeof word, "`%s`", a[k].name);
+            if (strstr(doc, word) == NULL) {
+                fail_msg("%s: %s of %s is missing", path, word, mt_readers[r]->name);
+            }
+            assert_non_null(a[k].doc);
+        }
+    }
+    for (int k = 0; k < mt_attr_count(mt_data_common); k++) {
+        snprintf(word, sizeof word, "| `%s` |", mt_data_common[k].name);
+        assert_non_null(strstr(doc, word));
+    }
+    mt_free(ctx, doc);
+    mt_ctx_free(ctx);
+}
+
 static void starved(void **state)
 {
     (void)state;
@@ -221,7 +263,8 @@ int main(void)
         cmocka_unit_test(evenly_spread),      cmocka_unit_test(depends_on_seed_and_epoch),
         cmocka_unit_test(split),              cmocka_unit_test(split_follows_seed),
         cmocka_unit_test(shuffle_key),        cmocka_unit_test(messages),
-        cmocka_unit_test(no_section),         cmocka_unit_test(starved),
+        cmocka_unit_test(no_section),         cmocka_unit_test(documented),
+        cmocka_unit_test(starved),
     };
 
     return cmocka_run_group_tests_name("data_order", tests, kit_setup, kit_teardown);
