@@ -114,6 +114,7 @@ core_sources += src/optim/optim.c
 core_sources += src/optim/optim.h
 core_sources += src/optim/sched.c
 core_sources += src/optim/sched.h
+core_sources += src/parallel/dp.c
 core_sources += src/parallel/par.h
 core_sources += src/parallel/share.c
 core_sources += src/train/array.c

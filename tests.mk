@@ -42,6 +42,7 @@ unit_tests += tests/unit/yaml
 parallel_tests =
 parallel_tests += tests/parallel/coll
 parallel_tests += tests/parallel/comm
+parallel_tests += tests/parallel/dp
 
 sys_tests =
 sys_tests += tests/sys/death.sh

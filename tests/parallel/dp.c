@@ -1,0 +1,281 @@
+/* dp.c -- proves: data parallel training is that of one process. On exact data (whole numbers, a
+ * linear network, a rate that is a power of two) the weights are the same to the last bit for even
+ * shares, shares of 3:1 and a rank without samples, with micro-batches, with clipping, with many
+ * small buckets and with one; a network with tanh and cross entropy stays within rounding over 20
+ * steps, and all ranks hold the same bits; a step allocates nothing. Ranks take different devices
+ * if there are several.
+ * Ranks: 1 2 3 4
+ * Time: 300 */
+#include "job.h"
+
+#include "base/rng.h"
+#include "config/config.h"
+#include "device/buf.h"
+#include "device/dev.h"
+#include "graph/store.h"
+#include "parallel/par.h"
+
+#include <math.h>
+
+enum { B = 16, IN = 20, OUT = 8, MAXRANKS = 16 };
+
+struct net {
+    struct mt_config *config;
+    struct mt_graph *graph;
+    struct mt_optim *optim;
+    struct mt_store *store;
+    struct mt_exec *exec;
+    struct mt_dp *dp;
+    struct mt_buf *xbuf, *ybuf;
+    struct mt_batch batch;
+    int classes;                   /* targets are labels */
+};
+
+struct trial {
+    const char *name, *text;
+    int classes, steps, micros;
+    double lr, clip;
+    int64_t bucket_bytes;
+    double weight[MAXRANKS];       /* all 0: equal */
+    int print;                     /* the list of steps */
+};
+
+static void net_new(struct job *j, struct mt_dev *dev, const struct trial *t, int parallel,
+                    struct net *n)
+{
+    int64_t rows = (B + t->micros - 1) / t->micros;
+    struct mt_spec x = mt_spec_new(MT_F32, 1, 2, (int64_t[]){rows, IN});
+    struct mt_spec y = t->classes ? mt_spec_new(MT_I32, 1, 1, (int64_t[]){rows})
+                                  : mt_spec_new(MT_F32, 1, 2, (int64_t[]){rows, OUT});
+    struct mt_order_opt order = {.mode = MT_TRAIN, .micros = t->micros, .clip = t->clip > 0};
+    struct mt_exec_opt opt = {
+        .mode = MT_TRAIN, .micros = t->micros, .seed = 1, .clip_norm = t->clip};
+    struct mt_dp_opt dp = {.bucket_bytes = t->bucket_bytes, .clip = t->clip > 0};
+    struct mt_steps steps;
+
+    memset(n, 0, sizeof *n);
+    n->classes = t->classes;
+    JOB_DO(j, mt_config_parse(j->ctx, t->text, "test", NULL, 0, &n->config));
+    JOB_DO(j, mt_graph_build(j->ctx, n->config->model, n->config->loss, &x, &y, &n->graph));
+    JOB_DO(j, mt_optim_new(j->ctx, n->config->optimizer, &n->optim));
+    JOB_DO(j, mt_optim_bind(n->optim, dev));
+    JOB_DO(j, mt_store_new(dev, n->graph, n->optim, 0, &n->store));
+    JOB_DO(j, mt_store_init(n->store, n->graph, 1));
+    opt.optim = n->optim;
+    JOB_DO(j, mt_order(n->graph, &order, &steps));
+    if (parallel) {
+        JOB_DO(j, mt_dp_new(dev, j->comm, n->graph, &dp, &steps, &n->dp));
+        JOB_CHECK(j, (n->dp == NULL) == (j->size == 1), "a pass for one process");
+    }
+    JOB_DO(j, mt_exec_new(dev, n->graph, n->store, &opt, &steps, &n->exec));
+    n->exec->pass = n->dp;
+    JOB_DO(j, mt_buf_new(dev, B * IN * 4, "x", &n->xbuf));
+    JOB_DO(j, mt_buf_new(dev, B * OUT * 4, "y", &n->ybuf));
+    n->batch = (struct mt_batch){.x = {.spec = x, .buf = n->xbuf},
+                                 .y = {.spec = y, .buf = n->ybuf}, .lr = t->lr};
+}
+
+static void net_free(struct net *n)
+{
+    mt_buf_free(n->ybuf);
+    mt_buf_free(n->xbuf);
+    mt_exec_free(n->exec);
+    mt_dp_free(n->dp);
+    mt_store_free(n->store);
+    mt_optim_free(n->optim);
+    mt_graph_free(n->graph);
+    mt_config_free(n->config);
+}
+
+/* Samples [lo, hi) of the batch of a step. */
+static void load(struct job *j, struct net *n, int64_t step, int64_t lo, int64_t hi)
+{
+    struct mt_rng_key key = mt_rng_key(3, MT_RNG_TEST, (uint64_t)step);
+    float x[B * IN], y[B * OUT];
+    int32_t label[B];
+
+    for (uint64_t i = 0; i < B * IN; i++) {
+        x[i] = n->classes ? (float)mt_rng_normal(key, i) : (float)(mt_rng_u32(key, i) % 3) - 1;
+    }
+    for (uint64_t i = 0; i < B * OUT; i++) {
+        y[i] = (float)(mt_rng_u32(key, 5000 + i) % 9) - 4;
+    }
+    for (uint64_t i = 0; i < B; i++) {
+        label[i] = (int32_t)(mt_rng_u32(key, 9000 + i) % OUT);
+    }
+    if (hi > lo) {
+        uint64_t rows = (uint64_t)(hi - lo);
+
+        JOB_DO(j, mt_buf_write(n->xbuf, 0, rows * IN * 4, x + lo * IN));
+        if (n->classes) {
+            JOB_DO(j, mt_buf_write(n->ybuf, 0, rows * 4, label + lo));
+        } else {
+            JOB_DO(j, mt_buf_write(n->ybuf, 0, rows * OUT * 4, y + lo * OUT));
+        }
+    }
+    n->batch.rows = hi - lo;
+    n->batch.first = lo;
+    n->batch.step = step;
+}
+
+/* Whole numbers in -2..2 as first weights. */
+static void whole_weights(struct job *j, struct net *n)
+{
+    struct mt_rng_key key = mt_rng_key(4, MT_RNG_TEST, 0);
+
+    for (int p = 0; p < n->graph->nparam; p++) {
+        struct mt_range r = n->graph->param[p].range;
+
+        for (uint64_t i = r.lo; i < r.hi; i++) {
+            float w = (float)(mt_rng_u32(key, i) % 5) - 2;
+
+            JOB_DO(j, mt_buf_write(n->store->param, i * 4, 4, &w));
+        }
+    }
+}
+
+static float *weights(struct job *j, struct net *n)
+{
+    float *w = NULL;
+
+    JOB_DO(j, MT_NEW_N(j->ctx, n->store->size, &w));
+    JOB_DO(j, mt_buf_read(n->store->param, 0, n->store->size * 4, w));
+    return w;
+}
+
+static void print_list(struct job *j, const struct net *n)
+{
+    char line[256];
+
+    for (int i = 0; j->rank == 0 && i < n->exec->steps.n; i++) {
+        mt_step_print(n->graph, &n->exec->steps.step[i], line, (int)sizeof line);
+        printf("    %s\n", line);
+    }
+}
+
+static void run_trial(struct job *j, struct mt_dev *dev, const struct trial *t)
+{
+    struct net one, many;
+    float *a, *b, *first = NULL, scalar[2][MT_SCALARS];
+    int64_t lo, hi, requests;
+    double worst = 0, sum = 0;
+    uint64_t buffers;
+
+    for (int r = 0; r < j->size; r++) {
+        sum += t->weight[r];
+    }
+    mt_share(B, sum > 0 ? t->weight : NULL, j->size, j->rank, &lo, &hi);
+    net_new(j, dev, t, 0, &one);
+    net_new(j, dev, t, 1, &many);
+    if (!t->classes) {
+        whole_weights(j, &one);
+        whole_weights(j, &many);
+    }
+    for (int step = 0; step < t->steps; step++) {
+        load(j, &one, step, 0, B);
+        load(j, &many, step, lo, hi);
+        JOB_DO(j, mt_exec_run(one.exec, &one.batch));
+        requests = mt_mem_requests(j->ctx);
+        buffers = mt_dev_allocations(dev);
+        JOB_DO(j, mt_exec_run(many.exec, &many.batch));
+        JOB_CHECK(j, mt_mem_requests(j->ctx) == requests && mt_dev_allocations(dev) == buffers,
+                  "%s: step %d asked for memory", t->name, step);
+    }
+    JOB_DO(j, mt_buf_read(one.store->scalar, 0, sizeof scalar[0], scalar[0]));
+    JOB_DO(j, mt_buf_read(many.store->scalar, 0, sizeof scalar[1], scalar[1]));
+    JOB_CHECK(j, scalar[1][MT_SCALAR_COUNT] == B && scalar[0][MT_SCALAR_COUNT] == B,
+              "%s: count %g", t->name, (double)scalar[1][MT_SCALAR_COUNT]);
+    JOB_CHECK(j, fabsf(scalar[1][MT_SCALAR_LOSS] / scalar[0][MT_SCALAR_LOSS] - 1) < 1e-5f,
+              "%s: loss %.9g, alone %.9g", t->name, (double)scalar[1][MT_SCALAR_LOSS],
+              (double)scalar[0][MT_SCALAR_LOSS]);
+
+    a = weights(j, &one);
+    b = weights(j, &many);
+    for (uint64_t i = 0; i < one.store->size; i++) {
+        double d = fabs((double)a[i] - (double)b[i]);
+
+        worst = d > worst || d != d ? d : worst;
+    }
+    /* 20 steps of rate 0.1; sums of 16 terms of order one in another order: 1e-6 is about 16
+     * half-ulps of such a weight. */
+    JOB_CHECK(j, worst <= (t->classes ? 1e-6 : 0), "%s: weights differ by %g", t->name, worst);
+
+    JOB_DO(j, MT_NEW_N(j->ctx, one.store->size, &first));
+    memcpy(first, b, one.store->size * 4);
+    JOB_DO(j, mt_comm_bcast(j->comm, first, one.store->size * 4, 0));
+    JOB_CHECK(j, memcmp(first, b, one.store->size * 4) == 0, "%s: not the bits of rank 0",
+              t->name);
+    if (j->rank == 0) {
+        printf("%s: largest difference %g, %d steps in the list\n", t->name, worst,
+               many.exec->steps.n);
+    }
+    if (t->print) {
+        print_list(j, &many);
+    }
+    mt_free(j->ctx, first);
+    mt_free(j->ctx, a);
+    mt_free(j->ctx, b);
+    net_free(&many);
+    net_free(&one);
+}
+
+static int open_device(struct job *j, struct mt_dev **dev)
+{
+    struct mt_dev_info *list = NULL;
+    const char *want[MAXRANKS], *mine = j->ctx->env.value[MT_ENV_DEVICE];
+    int got[MAXRANKS], sharers[MAXRANKS], n = 0;
+
+    JOB_DO(j, mt_dev_prepare(j->ctx));
+    JOB_DO(j, mt_dev_list(j->ctx, &list, &n));
+    if (n > 0 && j->size <= MAXRANKS) {
+        for (int r = 0; r < j->size; r++) {
+            want[r] = mine != NULL ? mine : "auto";
+        }
+        JOB_DO(j, mt_dev_assign(list, n, want, j->size, 1, got, sharers));
+        JOB_DO(j, mt_dev_open(j->ctx, &list[got[j->rank]], sharers[j->rank], dev));
+        JOB_DO(j, mt_comm_describe(j->comm, mt_dev_info(*dev)->name));
+    }
+    mt_free(j->ctx, list);
+    return n > 0;
+}
+
+#define LINEAR "model: [{linear: 8}]\nloss: mse\noptimizer: {type: sgd, lr: 1}\n"
+#define TWO    "model: [{linear: 16}, {linear: 8}]\nloss: mse\noptimizer: {type: sgd, lr: 1}\n"
+#define NET    "model: [{linear: 16}, tanh, {linear: 8}]\nloss: cross_entropy\n" \
+               "optimizer: {type: sgd, lr: 0.1}\n"
+
+/* Exactness, LINEAR: |x| <= 1, |w| <= 2, so a residual is below 64; the gradient of mse has the
+ * factor 2/8, the count is 16, the rate 1/8: weights of step k are multiples of 2^-9k, and sums of
+ * 16 of them stay below 2^24 units for two steps. TWO: for one step. */
+static const struct trial trials[] = {
+    {"linear, even, one bucket", LINEAR, 0, 2, 1, 0.125, 0, 1 << 20, {0}, 0},
+    {"linear, even, buckets of a block", LINEAR, 0, 2, 1, 0.125, 0, 256, {0}, 0},
+    {"linear, 3:1", LINEAR, 0, 2, 1, 0.125, 0, 1 << 20, {3, 1, 1, 1}, 0},
+    {"linear, rank 0 without samples", LINEAR, 0, 2, 1, 0.125, 0, 300, {0, 1, 2, 1}, 0},
+    {"linear, 2 micro-batches", LINEAR, 0, 2, 2, 0.125, 0, 256, {1, 3, 1, 2}, 0},
+    {"two layers, 9 buckets", TWO, 0, 1, 1, 0.125, 0, 256, {0}, 1},
+    {"two layers, 3 micro-batches, 3:1", TWO, 0, 1, 3, 0.125, 0, 700, {3, 1, 1, 1}, 0},
+    {"two layers, clipped", TWO, 0, 1, 1, 0.125, 0.01, 256, {3, 1, 1, 1}, 0},
+    {"tanh, even", NET, 1, 20, 1, 0.1, 0, 512, {0}, 0},
+    {"tanh, 3:1, clipped", NET, 1, 20, 2, 0.1, 0.5, 512, {3, 1, 1, 1}, 0},
+};
+
+int main(void)
+{
+    struct mt_dev *dev = NULL;
+    struct job j;
+
+    job_open(&j);
+    if (!open_device(&j, &dev)) {
+        if (j.rank == 0) {
+            printf("SKIP opencl: no device\n");
+        }
+        job_close(&j);
+        return 77;
+    }
+    for (size_t i = 0; i < sizeof trials / sizeof *trials; i++) {
+        run_trial(&j, dev, &trials[i]);
+    }
+    mt_dev_close(dev);
+    return job_close(&j);
+}
