@@ -1,7 +1,8 @@
 /* prog.c -- from a kernel file and its defines to a built program; binaries kept between runs.
  *
  * text    = motley.clh + the file, embedded or from MOTLEY_CL_DIR
- * options = -cl-std=CL1.2, what this device needs, the defines, MOTLEY_CL_FLAGS
+ * options = -cl-std=CL1.2, the defines, MOTLEY_CL_FLAGS; a device that needs a define of its own
+ *           would get it in prog_get and nowhere else
  * A binary lies in the cache folder under the digest of everything that it depends on. It is
  * written to another name and renamed, and carries its own digest: whatever goes wrong with a
  * cache file costs a build from the text, never a failure. Many processes may do so at once. */
@@ -86,12 +87,6 @@ done:
     mt_free(ctx, head);
     mt_free(ctx, body);
     return st;
-}
-
-/* What a device needs; the only place where devices are told apart for kernels. */
-static const char *quirks(const struct mt_dev *dev)
-{
-    return dev->info.type == MT_DEV_CPU ? " -DMT_ON_CPU=1" : "";
 }
 
 /* ---- cache ---- */
@@ -291,7 +286,7 @@ static int prog_get(struct mt_dev *dev, const char *file, const char *defines,
     char *options = NULL;
     int st;
 
-    MT_TRY(mt_mem_printf(ctx, &options, "-cl-std=CL1.2%s%s%s%s%s", quirks(dev),
+    MT_TRY(mt_mem_printf(ctx, &options, "-cl-std=CL1.2%s%s%s%s",
                          defines != NULL && *defines != '\0' ? " " : "",
                          defines != NULL ? defines : "", flags != NULL ? " " : "",
                          flags != NULL ? flags : ""));
