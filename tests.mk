@@ -31,6 +31,7 @@ unit_tests += tests/unit/exec
 unit_tests += tests/unit/graph
 unit_tests += tests/unit/init
 unit_tests += tests/unit/json
+unit_tests += tests/unit/kernels
 unit_tests += tests/unit/prog
 unit_tests += tests/unit/safetensors
 unit_tests += tests/unit/sched

@@ -10,7 +10,14 @@
 #include "base/ctx.h"
 
 #include <stdio.h>
-#include <string.h>
+#include <unistd.h>
+
+static int online(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n > 0 ? (int)n : 1;
+}
 
 #if MOTLEY_HAVE_HWLOC
 #include <hwloc.h>
@@ -72,7 +79,10 @@ int mt_place_cores(struct mt_ctx *ctx, int *bound, int *all)
     hwloc_bitmap_t set;
 
     (void)ctx;
-    MT_CHECK(load(0, &topo), MOTLEY_EUNSUP, "hwloc cannot read the topology of this machine");
+    if (!load(0, &topo)) {
+        *bound = *all = online();
+        return MOTLEY_OK;
+    }
     set = hwloc_bitmap_alloc();
     *all = cores_in(topo, hwloc_topology_get_topology_cpuset(topo));
     *bound = set != NULL && bound_set(topo, set) ? cores_in(topo, set) : *all;
@@ -141,15 +151,13 @@ void mt_place_describe(struct mt_ctx *ctx, const char *pci, int cpu, char *buf, 
 #else
 
 #include <sched.h>
-#include <unistd.h>
 
 int mt_place_cores(struct mt_ctx *ctx, int *bound, int *all)
 {
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
     cpu_set_t set;
 
     (void)ctx;
-    *all = n > 0 ? (int)n : 1;
+    *all = online();
     *bound = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : *all;
     return MOTLEY_OK;
 }

@@ -1,8 +1,8 @@
 /* prog.c -- proves of the cache of program binaries: it is used when nothing changed and only
  * then, a damaged file or folder costs nothing but time, four processes that start at once on an
- * empty cache all get right programs and different PoCL folders; that a program that does not
- * build says where, with what and why; and that every kernel file builds alone. On the first
- * device of each platform. Skipped without a device. Time: 300 */
+ * empty cache all get right programs and different PoCL folders; and that a program that does not
+ * build says where, with what and why. On the first device of each platform. Skipped without a
+ * device. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/ctx.h"
 #include "base/file.h"
@@ -245,26 +245,6 @@ static void build_errors_say_all(const struct mt_dev_info *info)
     assert_int_equal(files(path, sizeof path), 0);
 }
 
-/* With its defaults and with groups of other sizes; the optional paths of an operation are built by
- * its suite. */
-static void every_file_builds(const struct mt_dev_info *info)
-{
-    static const char *const defines[] = {NULL, "-DWG=32", "-DWG=256"};
-    const char *dir = ctx->env.value[MT_ENV_CL_DIR];
-    struct mt_dev *dev = NULL;
-
-    ctx->env.value[MT_ENV_CL_DIR] = NULL;
-    ok(mt_dev_open(ctx, info, 1, &dev));
-    assert_non_null(mt_kernel_file(0));
-    for (int i = 0; mt_kernel_file(i) != NULL; i++) {
-        for (size_t d = 0; d < sizeof defines / sizeof defines[0]; d++) {
-            ok(mt_kernel_build(dev, mt_kernel_file(i), defines[d]));
-        }
-    }
-    mt_dev_close(dev);
-    ctx->env.value[MT_ENV_CL_DIR] = dir;
-}
-
 #define ON_PLATFORMS(test)                                                                    \
     static void test##_on_all(void **state)                                                   \
     {                                                                                         \
@@ -275,7 +255,6 @@ ON_PLATFORMS(used_when_nothing_changed)
 ON_PLATFORMS(damage_costs_time_only)
 ON_PLATFORMS(no_cache_is_fine)
 ON_PLATFORMS(build_errors_say_all)
-ON_PLATFORMS(every_file_builds)
 
 static void slot_file(int i, char *path, size_t room)
 {
@@ -364,7 +343,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(damage_costs_time_only_on_all),
         cmocka_unit_test(no_cache_is_fine_on_all),
         cmocka_unit_test(build_errors_say_all_on_all),
-        cmocka_unit_test(every_file_builds_on_all),
         cmocka_unit_test(four_processes_at_once),
     };
     const char *tmp = getenv("TMPDIR");
