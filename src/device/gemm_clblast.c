@@ -142,7 +142,7 @@ static int take_scratch(struct mt_dev *dev, struct state *s, const struct mt_ten
     }
     range = clCreateSubBuffer(parent, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region,
                               &code);
-    MT_CL(dev, code);
+    MT_CL_DID(dev, "clCreateSubBuffer", code);
     if (s->range != NULL) {
         clReleaseMemObject(s->range);
     }

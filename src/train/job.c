@@ -91,7 +91,7 @@ static int choose(struct mt_job *job, const struct wish *all, int share, struct 
     int *got = NULL, *sharers = NULL, n = 0, st = MOTLEY_OK, all_cores = 0;
     int size = job->info->node_size, here = job->info->node_rank;
     struct mt_dev_info *list = NULL;
-    char why[1024];
+    char why[2048];
 
     MT_TRY(mt_job_devices(job, &list, &n));
     if (n == 0) {
