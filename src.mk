@@ -164,6 +164,7 @@ kernel_sources += cl/gemm.cl
 kernel_sources += cl/gemm_tile.cl
 kernel_sources += cl/motley.clh
 kernel_sources += cl/rmsprop.cl
+kernel_sources += cl/rng.cl
 kernel_sources += cl/sgd.cl
 kernel_sources += cl/update.cl
 
@@ -181,6 +182,8 @@ program_sources += src/cli/cmd_plan.c
 program_sources += src/cli/cmd_predict.c
 program_sources += src/cli/cmd_train.c
 program_sources += src/cli/main.c
+program_sources += src/cli/bench_ops.c
+program_sources += src/cli/cmd_check.c
 # with src/cli/main.c, uncomment:
 # bin_PROGRAMS += motley
 # motley_SOURCES = $(program_sources)

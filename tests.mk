@@ -63,10 +63,13 @@ suite_sources += tests/report.c
 suite_sources += tests/report.h
 suite_sources += tests/rig.c
 suite_sources += tests/rig.h
+suite_sources += tests/runner.c
+suite_sources += tests/runner.h
 
 more_suites =
 more_suites += tests/ops/gemm.c
 more_suites += tests/ops/optimizers.c
+more_suites += tests/ops/rng.c
 
 noinst_LTLIBRARIES += libmotley-suites.la
 libmotley_suites_la_SOURCES = $(suite_sources) $(op_suites) $(more_suites)

@@ -189,7 +189,7 @@ static void plan_directions(const struct mt_rig *b, int64_t count, int64_t *unit
     b->n.op->cost(&b->n, &cost);
     work = 4 * (cost.fwd_flop + 4 * (double)mt_spec_count(&b->now.out[0]) + 1000);
     n = (int64_t)(budget / work);
-    *units = count <= SMALL && n >= count ? count : n > 24 ? 24 : n > 2 ? n : 2;
+    *units = count <= SMALL && n >= count ? count : n > 24 ? 24 : n > 1 ? n : 1;
     *dense = *units == count ? 1 : n > 26 ? 2 : 1;
 }
 

@@ -5,10 +5,7 @@
  * Exit code 0: passed; 1: a check failed; 2: wrong command line; 77: there is no OpenCL device;
  * 99: the device cannot be opened. On failure the command that repeats the failing suites is
  * printed. */
-#include "tests/kit.h"
-
-#include "base/ctx.h"
-#include "device/dev.h"
+#include "tests/runner.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -23,44 +20,14 @@ static void to_stderr(void *arg, int level, const char *category, const char *te
     }
 }
 
-static int open_device(struct mt_ctx *ctx, const char *want, struct mt_dev **dev, int *none)
-{
-    struct mt_dev_info *list = NULL;
-    int n = 0, got, sharers, st;
-
-    MT_TRY(mt_dev_prepare(ctx));
-    MT_TRY(mt_dev_list(ctx, &list, &n));
-    *none = n == 0;
-    MT_TRY_OR(out, mt_dev_assign(list, n, &want, 1, 0, &got, &sharers));
-    MT_TRY_OR(out, mt_dev_open(ctx, &list[got], 1, dev));
-out:
-    mt_free(ctx, list);
-    return st;
-}
-
-static int run_suites(struct mt_dev *dev, char **name, int n, const struct mt_check_opt *opt,
-                      struct mt_report *r)
-{
-    for (const struct mt_suite *const *s = mt_suites; *s != NULL; s++) {
-        int wanted = n == 0, from = r->n;
-
-        for (int i = 0; i < n; i++) {
-            wanted |= strcmp(name[i], (*s)->name) == 0;
-        }
-        if (wanted) {
-            MT_TRY(mt_suite_run(*s, dev, opt, r));
-            mt_report_print(r, from, stdout);
-            fflush(stdout);
-        }
-    }
-    return MOTLEY_OK;
-}
-
 static void print_repeat(const struct mt_report *r, const char *program, const char *device,
                          const struct mt_check_opt *opt)
 {
-    printf("repeat with: %s%s --seed %" PRIu64 " --device '%s'", program,
-           opt->small ? " --small" : "", opt->seed, device);
+    printf("repeat with: %s%s --seed %" PRIu64, program, opt->small ? " --small" : "",
+           opt->seed);
+    if (device != NULL) {
+        printf(" --device '%s'", device);
+    }
     for (const struct mt_suite *const *s = mt_suites; *s != NULL; s++) {
         for (int i = 0; i < r->n; i++) {
             if (!r->item[i].pass && strcmp(r->item[i].suite, (*s)->name) == 0) {
@@ -72,19 +39,44 @@ static void print_repeat(const struct mt_report *r, const char *program, const c
     printf("\n");
 }
 
+static int run(struct mt_ctx *ctx, const char *device, char **name, int n, const char *program,
+               const struct mt_check_opt *opt)
+{
+    struct mt_dev *dev = NULL;
+    struct mt_report report;
+    int found = 0, st;
+
+    if (mt_runner_open(ctx, device, &dev, &found) < 0) {
+        fprintf(stderr, "%s\n", mt_err_text());
+        return found == 0 ? 77 : 99;
+    }
+    printf("%s, %s\n", mt_dev_info(dev)->name, mt_dev_info(dev)->platform_name);
+    mt_report_init(&report, ctx);
+    st = mt_runner_check(dev, name, n, opt, &report, stdout);
+    if (st < 0) {
+        fprintf(stderr, "%s\n%s", mt_err_text(), mt_err_trace_text());
+    }
+    mt_report_summary(&report, stdout);
+    if (report.failed > 0) {
+        print_repeat(&report, program, device, opt);
+    }
+    st = st < 0 ? 99 : report.failed > 0;
+    mt_report_fini(&report);
+    mt_dev_close(dev);
+    return st;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option longs[] = {{"list", no_argument, NULL, 'l'},
                                           {"small", no_argument, NULL, 's'},
                                           {"seed", required_argument, NULL, 'r'},
                                           {"device", required_argument, NULL, 'd'},
-                                          {0}};
+                                          {NULL, 0, NULL, 0}};
     struct mt_check_opt opt = {.seed = 1};
     struct mt_ctx *ctx = NULL;
-    struct mt_dev *dev = NULL;
-    struct mt_report report;
     const char *device = NULL;
-    int c, none = 0, st;
+    int c, code;
 
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         switch (c) {
@@ -93,10 +85,17 @@ int main(int argc, char **argv)
                 printf("%s\n", (*s)->name);
             }
             return 0;
-        case 's': opt.small = 1; break;
-        case 'r': opt.seed = strtoull(optarg, NULL, 10); break;
-        case 'd': device = optarg; break;
-        default: return 2;
+        case 's':
+            opt.small = 1;
+            break;
+        case 'r':
+            opt.seed = strtoull(optarg, NULL, 10);
+            break;
+        case 'd':
+            device = optarg;
+            break;
+        default:
+            return 2;
         }
     }
     for (int i = optind; i < argc; i++) {
@@ -109,27 +108,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", mt_err_text());
         return 99;
     }
-    if (device == NULL) {
-        device = ctx->env.value[MT_ENV_DEVICE] != NULL ? ctx->env.value[MT_ENV_DEVICE] : "auto";
-    }
-    if (open_device(ctx, device, &dev, &none) < 0) {
-        fprintf(stderr, "%s\n", mt_err_text());
-        mt_ctx_free(ctx);
-        return none ? 77 : 99;
-    }
-    printf("%s, %s\n", mt_dev_info(dev)->name, mt_dev_info(dev)->platform_name);
-    mt_report_init(&report, ctx);
-    st = run_suites(dev, argv + optind, argc - optind, &opt, &report);
-    if (st < 0) {
-        fprintf(stderr, "%s\n%s", mt_err_text(), mt_err_trace_text());
-    }
-    mt_report_summary(&report, stdout);
-    if (report.failed > 0) {
-        print_repeat(&report, argv[0], device, &opt);
-    }
-    st = st < 0 ? 99 : report.failed > 0;
-    mt_report_fini(&report);
-    mt_dev_close(dev);
+    code = run(ctx, device, argv + optind, argc - optind, argv[0], &opt);
     mt_ctx_free(ctx);
-    return st;
+    return code;
 }

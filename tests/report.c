@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <string.h>
 
+#define MANY 40   /* a suite of more cases is one line, and the failed ones */
+
 struct mt_result mt_result_new(const char *suite, const char *name, const char *what)
 {
     struct mt_result x = {.pass = 1, .position = -1};
@@ -103,28 +105,69 @@ static void print_failed(const struct mt_result *x, FILE *f)
     fprintf(f, "%s%s\n", x->note[0] != '\0' ? ": " : "", x->note);
 }
 
+/* One line about n records from i on. cases: how many they are; 0: one, which is named. */
+static void print_line(const struct mt_report *r, int i, int n, int cases, FILE *f)
+{
+    const struct mt_result *worst = &r->item[i];
+    char many[64];
+    int failed = 0;
+
+    for (int k = i; k < i + n; k++) {
+        const struct mt_result *x = &r->item[k];
+
+        failed += !x->pass;
+        if (ratio(x->error, x->bound) > ratio(worst->error, worst->bound)) {
+            worst = x;
+        }
+    }
+    snprintf(many, sizeof many, "%d cases", cases);
+    fprintf(f, "%-4s  %-14s %-30s %4d checks  error/bound %8.2g", failed ? "FAIL" : "ok",
+            r->item[i].suite, cases > 0 ? many : r->item[i].name, n,
+            ratio(worst->error, worst->bound));
+    if (worst->error > 0) {
+        fprintf(f, "  (%s%s%s [%" PRId64 "]: %.2g of %.2g)", cases > 0 ? worst->name : "",
+                cases > 0 ? ", " : "", worst->what, worst->position, worst->error,
+                worst->bound);
+    }
+    fprintf(f, "\n");
+}
+
+/* Records of the case, or of the suite, that begins at i. */
+static int length(const struct mt_report *r, int i, int suite, int *cases)
+{
+    int n = 0;
+
+    *cases = 0;
+    while (i + n < r->n && (suite ? strcmp(r->item[i + n].suite, r->item[i].suite) == 0
+                                  : same_case(&r->item[i + n], &r->item[i]))) {
+        *cases += n == 0 || !same_case(&r->item[i + n], &r->item[i + n - 1]);
+        n++;
+    }
+    return n;
+}
+
 void mt_report_print(const struct mt_report *r, int from, FILE *f)
 {
-    for (int i = from, next; i < r->n; i = next) {
-        const struct mt_result *worst = &r->item[i];
-        int failed = 0;
+    int cases, suite_end = from, many = 0;
 
-        for (next = i; next < r->n && same_case(&r->item[next], &r->item[i]); next++) {
-            const struct mt_result *x = &r->item[next];
+    for (int i = from, n; i < r->n; i += n) {
+        int failed = 0, one;
 
-            failed += !x->pass;
-            if (ratio(x->error, x->bound) > ratio(worst->error, worst->bound)) {
-                worst = x;
+        if (i == suite_end) {
+            suite_end += length(r, i, 1, &cases);
+            many = cases > MANY;
+            if (many) {
+                print_line(r, i, suite_end - i, cases, f);
             }
         }
-        fprintf(f, "%-4s  %-14s %-30s %3d checks  error/bound %8.2g", failed ? "FAIL" : "ok",
-                r->item[i].suite, r->item[i].name, next - i, ratio(worst->error, worst->bound));
-        if (worst->error > 0) {
-            fprintf(f, "  (%s [%" PRId64 "]: %.2g of %.2g)", worst->what, worst->position,
-                    worst->error, worst->bound);
+        n = length(r, i, 0, &one);
+        for (int k = i; k < i + n; k++) {
+            failed |= !r->item[k].pass;
         }
-        fprintf(f, "\n");
-        for (int k = i; k < next && failed; k++) {
+        if (!many || failed) {
+            print_line(r, i, n, 0, f);
+        }
+        for (int k = i; k < i + n && failed; k++) {
             if (!r->item[k].pass) {
                 print_failed(&r->item[k], f);
             }
@@ -198,13 +241,10 @@ static int close_file(const char *path, FILE *f)
     return MOTLEY_OK;
 }
 
-int mt_report_json(const struct mt_report *r, const char *device, const char *path)
+static void json_report(const struct mt_report *r, FILE *f)
 {
-    FILE *f;
-
-    MT_TRY(open_file(path, &f));
     fprintf(f, "{");
-    put_field(f, "device", device, 1);
+    put_field(f, "device", r->device, 1);
     fprintf(f, ", \"checks\": %d, \"failed\": %d, \"results\": [", r->n, r->failed);
     for (int i = 0; i < r->n; i++) {
         const struct mt_result *x = &r->item[i];
@@ -226,17 +266,27 @@ int mt_report_json(const struct mt_report *r, const char *device, const char *pa
         put_field(f, "note", x->note, 1);
         fprintf(f, "}");
     }
-    fprintf(f, "\n]}\n");
-    return close_file(path, f);
+    fprintf(f, "\n]}");
 }
 
-int mt_report_junit(const struct mt_report *r, const char *device, const char *path)
+int mt_report_json(const struct mt_report *r, int n, const char *path)
 {
     FILE *f;
 
     MT_TRY(open_file(path, &f));
-    fprintf(f, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"motley check\"");
-    put_field(f, "hostname", device, 0);
+    fprintf(f, "{\"devices\": [");
+    for (int i = 0; i < n; i++) {
+        fprintf(f, "%s\n", i == 0 ? "" : ",");
+        json_report(&r[i], f);
+    }
+    fprintf(f, "\n]}\n");
+    return close_file(path, f);
+}
+
+static void junit_report(const struct mt_report *r, FILE *f)
+{
+    fprintf(f, "<testsuite");
+    put_field(f, "name", r->device, 0);
     fprintf(f, " tests=\"%d\" failures=\"%d\">\n", r->n, r->failed);
     for (int i = 0; i < r->n; i++) {
         const struct mt_result *x = &r->item[i];
@@ -259,5 +309,17 @@ int mt_report_junit(const struct mt_report *r, const char *device, const char *p
                 x->position, x->value, x->expected, x->error, x->bound);
     }
     fprintf(f, "</testsuite>\n");
+}
+
+int mt_report_junit(const struct mt_report *r, int n, const char *path)
+{
+    FILE *f;
+
+    MT_TRY(open_file(path, &f));
+    fprintf(f, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
+    for (int i = 0; i < n; i++) {
+        junit_report(&r[i], f);
+    }
+    fprintf(f, "</testsuites>\n");
     return close_file(path, f);
 }

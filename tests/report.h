@@ -24,6 +24,7 @@ struct mt_result {
 
 struct mt_report {
     struct mt_ctx *ctx;
+    char device[192];       /* on which */
     int n, room, failed;
     struct mt_result *item;
 };
@@ -44,13 +45,13 @@ void mt_report_init(struct mt_report *r, struct mt_ctx *ctx);
 void mt_report_fini(struct mt_report *r);
 int mt_report_add(struct mt_report *r, const struct mt_result *x);
 
-/* A line per case from record `from` on (the worst check of each), all failed checks in
- * detail. */
+/* A line per case (per suite where there are many) from record `from` on (the worst check of
+ * each), all failed checks in detail. */
 void mt_report_print(const struct mt_report *r, int from, FILE *f);
 /* Last line: "312 checks of 40 cases in 12 suites passed". */
 void mt_report_summary(const struct mt_report *r, FILE *f);
-/* Whole reports into a file; device: its name. */
-int mt_report_json(const struct mt_report *r, const char *device, const char *path);
-int mt_report_junit(const struct mt_report *r, const char *device, const char *path);
+/* n reports, one a device, into a file. */
+int mt_report_json(const struct mt_report *r, int n, const char *path);
+int mt_report_junit(const struct mt_report *r, int n, const char *path);
 
 #endif

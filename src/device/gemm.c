@@ -53,6 +53,11 @@ uint64_t mt_gemm_plan_scratch(const struct mt_gemm_plan *plan)
     return plan->scratch_bytes;
 }
 
+const struct mt_gemm *mt_gemm_plan_product(const struct mt_gemm_plan *plan)
+{
+    return &plan->g;
+}
+
 const char *mt_gemm_plan_provider(const struct mt_gemm_plan *plan)
 {
     return plan->provider->name;

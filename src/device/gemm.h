@@ -43,6 +43,8 @@ void mt_gemm_plan_free(struct mt_gemm_plan *plan);
 /* Scratch of the device that a run needs, in bytes. */
 uint64_t mt_gemm_plan_scratch(const struct mt_gemm_plan *plan);
 const char *mt_gemm_plan_provider(const struct mt_gemm_plan *plan);
+/* What the plan was made for; batch is at least 1. */
+const struct mt_gemm *mt_gemm_plan_product(const struct mt_gemm_plan *plan);
 
 /* Enqueues one product; size: the actual value of the dimension named by `varies` (ignored
  * otherwise; 0 rows of C is nothing to do, 0 terms gives act(beta C + bias)). beta: 0 or 1.

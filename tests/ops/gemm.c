@@ -228,8 +228,8 @@ end:
 }
 
 /* A plan, run with real and with exact data at the planned size and at smaller ones. */
-static int check_plan(struct mt_dev *dev, const char *provider, const struct mt_gemm *g,
-                      uint64_t seed, struct mt_report *r)
+int mt_kit_gemm(struct mt_dev *dev, const char *provider, const struct mt_gemm *g,
+                uint64_t seed, struct mt_report *r)
 {
     struct mt_gemm_plan *plan = NULL;
     int64_t full = g->varies == 'n' ? g->n : g->varies == 'k' ? g->k : g->m;
@@ -291,7 +291,7 @@ static int run(struct mt_dev *dev, const struct mt_check_opt *opt, struct mt_rep
                     g.stride_b = g.ldb * (g.trans_b ? g.n : g.k);
                     g.stride_c = g.ldc * g.m + 9;
                 }
-                MT_TRY(check_plan(dev, *p, &g, opt->seed, r));
+                MT_TRY(mt_kit_gemm(dev, *p, &g, opt->seed, r));
             }
         }
     }
