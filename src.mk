@@ -173,8 +173,10 @@ public_headers += include/motley.h
 public_headers += include/motley_mpi.h
 
 program_sources =
+program_sources += src/cli/bench_ops.c
 program_sources += src/cli/cli.h
 program_sources += src/cli/cmd_bench.c
+program_sources += src/cli/cmd_check.c
 program_sources += src/cli/cmd_devices.c
 program_sources += src/cli/cmd_eval.c
 program_sources += src/cli/cmd_info.c
@@ -182,12 +184,10 @@ program_sources += src/cli/cmd_plan.c
 program_sources += src/cli/cmd_predict.c
 program_sources += src/cli/cmd_train.c
 program_sources += src/cli/main.c
-program_sources += src/cli/bench_ops.c
-program_sources += src/cli/cmd_check.c
-# with src/cli/main.c, uncomment:
-# bin_PROGRAMS += motley
-# motley_SOURCES = $(program_sources)
-# motley_LDADD = libmotley-suites.la libmotley-core.la
+
+bin_PROGRAMS += motley
+motley_SOURCES = $(program_sources)
+motley_LDADD = libmotley-suites.la libmotley-core.la
 
 doc_files =
 doc_files += .ci/run
