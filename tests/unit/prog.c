@@ -290,7 +290,7 @@ static int child(int number)
 
 static void four_processes_at_once(void **state)
 {
-    char path[4400], number[CHILDREN][8], *slot[CHILDREN];
+    char path[4400], number[CHILDREN][16], *slot[CHILDREN];
     pid_t pid[CHILDREN];
     size_t bytes;
 
