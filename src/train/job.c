@@ -196,7 +196,7 @@ static void first_difference(const char *a, const char *b, char *line_a, char *l
     snprintf(line_b, room, "%.*s", (int)strcspn(b, "\n"), b);
 }
 
-static int compare_text(const char *what, const char *mine, const char *first, const char *who)
+static int compare_text(const char *what, const char *mine, const char *first)
 {
     char here[256], there[256];
 
@@ -204,7 +204,7 @@ static int compare_text(const char *what, const char *mine, const char *first, c
         return MOTLEY_OK;
     }
     first_difference(mine, first, here, there, sizeof here);
-    MT_FAIL(MOTLEY_ECONFIG, "%s has another %s than rank 0: '%s' instead of '%s'", who, what,
+    MT_FAIL(MOTLEY_ECONFIG, "has another %s than rank 0: '%s' instead of '%s'", what,
             here + strspn(here, " "), there + strspn(there, " "));
 }
 
@@ -221,7 +221,7 @@ int mt_job_same_text(struct mt_job *job, const char *what, const char *text)
     MT_TRY(mt_job_agree(job, MT_NEW_N(job->ctx, bytes, &first)));
     memcpy(first, text, job->info->rank == 0 ? (size_t)bytes : 0);
     MT_TRY_OR(done, mt_comm_bcast(job->comm, first, (size_t)bytes, 0));
-    MT_TRY_OR(done, mt_job_agree(job, compare_text(what, text, first, job->who)));
+    MT_TRY_OR(done, mt_job_agree(job, compare_text(what, text, first)));
 done:
     mt_free(job->ctx, first);
     return st;

@@ -199,12 +199,12 @@ static int count_memory(struct mt_session *s)
         return MOTLEY_OK;
     }
     MT_CHECK(s->need_bytes <= s->have_bytes, MOTLEY_EDEV,
-             "%s: %s of %" PRId64 " samples (%" PRId64 " here) needs %.1f MiB and the network %.1f "
-             "MiB of device memory; there are %.1f MiB: lower %s", s->job->who,
+             "%s of %" PRId64 " samples (%" PRId64 " here) needs %.1f MiB and the network %.1f MiB "
+             "of device memory; %s has %.1f MiB: lower %s",
              s->train.graph != NULL ? "a step" : "a batch",
              s->train.graph != NULL ? s->batch : s->eval_batch,
              s->train.graph != NULL ? s->train.rows : s->eval.rows, (double)work / (1 << 20),
-             (double)weights / (1 << 20), (double)s->have_bytes / (1 << 20),
+             (double)weights / (1 << 20), info->name, (double)s->have_bytes / (1 << 20),
              s->train.graph != NULL ? "train.batch or raise train.micro_batches"
                                     : "train.eval_batch");
     return MOTLEY_OK;
