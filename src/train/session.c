@@ -74,13 +74,18 @@ done:
 
 /* ---- data and shares ----------------------------------------------------------------- */
 
+static int trains(const struct mt_session *s)
+{
+    return s->opt.mode == MT_SESSION_TRAIN || s->opt.mode == MT_SESSION_PLAN;
+}
+
 static int check_config(const struct mt_session *s)
 {
     const struct mt_config *c = s->config;
     int size = s->job->info->size;
 
-    MT_CHECK(c->parallel.nshares == 0 || c->parallel.nshares == size, MOTLEY_ECONFIG,
-             "parallel.shares has %d numbers, the job has %d processes: give one each",
+    MT_CHECK(c->parallel.nshares == 0 || c->parallel.nshares == size || !trains(s),
+             MOTLEY_ECONFIG, "parallel.shares has %d numbers, the job has %d processes: give one each",
              c->parallel.nshares, size);
     MT_CHECK(c->model != NULL, MOTLEY_ECONFIG, "the configuration has no `model`");
     MT_CHECK(c->loss != NULL || s->opt.mode == MT_SESSION_PREDICT, MOTLEY_ECONFIG,
@@ -371,7 +376,8 @@ int mt_session_new(struct mt_job *job, const struct mt_config *config,
     s->ctx = job->ctx;
     s->config = config;
     s->opt = *opt;
-    s->shares = config->parallel.nshares > 0 ? config->parallel.shares : NULL;
+    /* A run is judged by any number of processes, not only by as many as trained it. */
+    s->shares = config->parallel.nshares == job->info->size ? config->parallel.shares : NULL;
     s->pos.seed = config->seed;
     mt_comm_watch(job->comm, config->parallel.timeout, &job->stop);
     MT_TRY_OR(fail, assemble(s));
