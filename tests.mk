@@ -46,8 +46,11 @@ parallel_tests += tests/parallel/comm
 parallel_tests += tests/parallel/dp
 
 sys_tests =
+sys_tests += tests/sys/accuracy.sh
+sys_tests += tests/sys/cli.sh
 sys_tests += tests/sys/death.sh
 sys_tests += tests/sys/install.sh
+sys_tests += tests/sys/resume.sh
 
 structure_tests =
 structure_tests += tests/complete.sh
@@ -88,6 +91,7 @@ test_files += tests/nocmocka.sh
 test_files += tests/parallel/job.h
 test_files += tests/run.sh
 test_files += tests/symbols.txt
+test_files += tests/sys/lib.sh
 test_files += tests/valgrind.supp
 
 EXTRA_DIST += $(sys_tests) $(structure_tests) $(test_files)

@@ -1,0 +1,92 @@
+#!/bin/sh
+# cli.sh -- proves what the program says and with which exit code: help and version, wrong words,
+# lists, plan, devices as JSON, prediction in every form.
+# Time: 200
+. "$top_srcdir/tests/sys/lib.sh"
+out=$TMPDIR/out err=$TMPDIR/err
+
+# expect CODE TEXT WORD... -- exit code, and a text in what is printed
+expect() {
+    want=$1 text=$2
+    shift 2
+    "$MOTLEY" "$@" >"$out" 2>"$err"
+    code=$?
+    [ $code = "$want" ] || say "motley $*: exit code $code instead of $want: $(cat "$err")"
+    cat "$out" "$err" | grep -qF -e "$text" ||
+        say "motley $*: does not say '$text' but: $(cat "$out" "$err")"
+}
+
+expect 0 "motley 0." --version
+expect 0 "Exit codes: 0 success, 1 failure while" --help
+expect 2 "motley COMMAND --help" 
+expect 2 "there is no command 'trian'" trian
+for command in train eval predict devices check plan info bench; do
+    expect 0 "motley $command" $command --help
+done
+expect 2 "Try \`motley train --help\`" train
+expect 2 "unrecognized option" train --nonsense
+expect 2 "'epochs' is no setting" train x.yaml epochs
+expect 2 "the first word must be a configuration" train train.batch=3
+expect 2 "take one" train --resume --force x.yaml
+expect 1 "x.yaml: No such file or directory" train x.yaml
+expect 2 "give a run and a .npy file" predict runs/x
+expect 2 "'more' is not known" info more
+expect 0 "MOTLEY_DEVICE" info
+expect 0 "train.batch" info --keys
+expect 0 "cosine" info --schedules
+expect 0 "probability" info --ops
+
+need_device
+small_config
+expect 0 '"name"' devices --json
+if command -v python3 >/dev/null; then
+    "$MOTLEY" devices --json | python3 -c 'import json, sys; json.load(sys.stdin)' ||
+        say "motley devices --json is no JSON"
+fi
+expect 0 "steps of training" plan "$TMPDIR/small.yaml"
+expect 0 "steps of training" train --dry-run "$TMPDIR/small.yaml"
+[ ! -e runs ] || say "a plan has written something"
+
+run=$TMPDIR/run
+expect 0 "end after step 60 (steps)" train "$TMPDIR/small.yaml" --folder "$run"
+expect 2 "holds a run already: continue it with --resume, replace it with --force" \
+    train "$TMPDIR/small.yaml" --folder "$run"
+expect 0 "nothing left to do" train "$TMPDIR/small.yaml" --folder "$run" --resume
+[ -f "$run/config.yaml" ] || say "no config.yaml"
+grep -q '"event":"eval","step":60' "$run/metrics.jsonl" || say "no evaluation in metrics.jsonl"
+expect 0 "held-out samples 400" eval "$run"
+"$MOTLEY" eval "$run" --json >"$TMPDIR/eval"
+[ "$(number step "$TMPDIR/eval")" = 60 ] || say "eval --json: $(cat "$TMPDIR/eval")"
+near "$(number loss "$TMPDIR/eval")" \
+    "$(grep '"eval"' "$run/metrics.jsonl" | tail -n 1 >"$TMPDIR/last"; number loss "$TMPDIR/last")" 1e-6 ||
+    say "eval and training judge the same weights differently"
+expect 0 "checkpoints/step-40" eval "$run" --checkpoint "$run/checkpoints/step-40"
+
+# An image of 12 x 12 bytes, all 128, and two of them.
+head='\223NUMPY\001\000\166\000'
+bytes() {
+    awk -v n="$1" 'BEGIN { for (i = 0; i < n; i++) printf "x" }' | tr x '\200'
+}
+npy() {
+    shape=$1 n=$2
+    text="{'descr': '|u1', 'fortran_order': False, 'shape': $shape, }"
+    printf "$head"
+    printf '%-117s\n' "$text"
+    bytes "$n"
+}
+npy "(12, 12)" 144 >"$TMPDIR/one.npy"
+npy "(2, 12, 12)" 288 >"$TMPDIR/two.npy"
+npy "(13, 12)" 156 >"$TMPDIR/other.npy"
+"$MOTLEY" predict "$run" "$TMPDIR/one.npy" >"$out" || say "predict failed"
+grep -q '^[0-9] [01]\.[0-9]*$' "$out" || say "predict printed: $(cat "$out")"
+"$MOTLEY" predict "$run" "$TMPDIR/two.npy" >"$TMPDIR/twice" || say "predict failed"
+cat "$out" "$out" | cmp - "$TMPDIR/twice" || say "two equal images are judged differently"
+"$MOTLEY" predict "$run" "$TMPDIR/one.npy" --raw >"$out"
+[ "$(wc -w <"$out")" -eq 10 ] || say "predict --raw printed: $(cat "$out")"
+expect 0 "" predict "$run" "$TMPDIR/two.npy" --output "$TMPDIR/p.npy"
+[ "$(wc -c <"$TMPDIR/p.npy")" -eq $((128 + 80)) ] || say "predict --output: wrong size"
+expect 1 "has shape (13, 12), a sample of this network has (1, 12, 12)" predict "$run" \
+    "$TMPDIR/other.npy"
+
+expect 0 "samples/s" bench step "$TMPDIR/small.yaml" --steps 20 --window 5
+exit $bad
