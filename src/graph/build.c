@@ -43,8 +43,8 @@ static int unknown_layer(const struct mt_tree *t, const char *word)
     names[n++] = "residual";
     names[n++] = "repeat";
     near = mt_word_nearest(word, names, n);
-    MT_TREE_FAIL(t, "unknown layer '%s'%s%s%s; `motley info` lists the operations", word,
-                 near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+    MT_TREE_FAIL(t, "unknown layer '%s'%s%s%s `motley info` lists the operations", word,
+                 near ? "; did you mean '" : ";", near ? near : "", near ? "'?" : "");
 }
 
 /* An operation by its word, its options read from `options` (scalar, map or NULL). */
