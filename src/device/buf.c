@@ -6,7 +6,7 @@
 #include "device/buf.h"
 
 #include "base/ctx.h"
-#include "device/dev_impl.h"
+#include "device/devtrace.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -43,7 +43,8 @@ static int fill_words(struct mt_dev *dev, cl_mem mem, uint64_t off, uint64_t byt
 {
     if (bytes > 0) {
         MT_CL(dev, clEnqueueFillBuffer(dev->queue[MT_QUEUE_COMPUTE], mem, &word, sizeof word,
-                                       (size_t)off, (size_t)bytes, 0, NULL, NULL));
+                                       (size_t)off, (size_t)bytes, 0, NULL,
+                                       mt_devtrace_slot(dev, MT_LANE_COMPUTE, "fill")));
     }
     return MOTLEY_OK;
 }
@@ -250,7 +251,8 @@ int mt_buf_copy(struct mt_buf *dst, uint64_t dst_off, struct mt_buf *src, uint64
     if (bytes > 0) {
         MT_CL(dst->dev, clEnqueueCopyBuffer(dst->dev->queue[MT_QUEUE_COMPUTE], src->mem,
                                             dst->mem, (size_t)src_off, (size_t)dst_off,
-                                            (size_t)bytes, 0, NULL, NULL));
+                                            (size_t)bytes, 0, NULL,
+                                            mt_devtrace_slot(dst->dev, MT_LANE_COMPUTE, "copy")));
     }
     return MOTLEY_OK;
 }

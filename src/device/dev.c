@@ -7,6 +7,7 @@
 
 #include "base/ctx.h"
 #include "device/dev_impl.h"
+#include "device/devtrace.h"
 #include "device/gemm_impl.h"
 #include "device/place.h"
 
@@ -367,9 +368,11 @@ int mt_dev_open(struct mt_ctx *ctx, const struct mt_dev_info *info, int sharers,
     dev->context = clCreateContext(props, 1, &dev->id, NULL, NULL, &code);
     MT_CL_DID_OR(fail, dev, "clCreateContext", code);
     for (int q = 0; q < MT_QUEUE_COUNT; q++) {
-        dev->queue[q] = clCreateCommandQueue(dev->context, dev->id, 0, &code);
+        dev->queue[q] = clCreateCommandQueue(
+            dev->context, dev->id, ctx->trace != NULL ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
         MT_CL_DID_OR(fail, dev, "clCreateCommandQueue", code);
     }
+    MT_TRY_OR(fail, mt_devtrace_new(dev));
     mt_log(ctx, MT_LOG_INFO, "dev", "device %d:%d %s, driver %s: %u of %u units, %d sharing it",
            info->platform, info->device, info->name, info->driver, (unsigned)dev->info.units,
            (unsigned)info->all_units, sharers > 1 ? sharers : 1);
@@ -393,6 +396,7 @@ void mt_dev_close(struct mt_dev *dev)
     for (struct mt_buf *b = dev->bufs; b != NULL; b = b->next) {
         mt_log(dev->ctx, MT_LOG_WARN, "dev", "buffer \"%s\" outlives its device", b->what);
     }
+    mt_devtrace_free(dev);
     mt_gemm_memo_free(dev);
     mt_prog_free_all(dev);
     for (int q = MT_QUEUE_COUNT - 1; q >= 0; q--) {
@@ -436,6 +440,7 @@ int mt_dev_finish(struct mt_dev *dev)
     for (int q = 0; q < MT_QUEUE_COUNT; q++) {
         MT_CL(dev, clFinish(dev->queue[q]));
     }
+    mt_devtrace_collect(dev, 1);
     return dev->guard ? mt_buf_check_all(dev) : MOTLEY_OK;
 }
 

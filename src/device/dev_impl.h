@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct mt_buf;
+struct mt_devtrace;
 struct mt_gemm_memo;
 struct mt_kernel;
 struct mt_prog;
@@ -30,6 +31,7 @@ struct mt_dev {
     struct mt_kernel *kernels;
     struct mt_buf *bufs;                /* buf.c: live buffers, newest first */
     struct mt_gemm_memo *gemm_memo;     /* gemm.c: which providers are right */
+    struct mt_devtrace *devtrace;       /* devtrace.c; NULL: no timeline */
     uint64_t launches, allocations, allocated_bytes;
 };
 

@@ -16,7 +16,7 @@
 #include "device/gemm_impl.h"
 
 #include "base/ctx.h"
-#include "device/dev_impl.h"
+#include "device/devtrace.h"
 
 #include <clblast_c.h>
 #include <stdio.h>
@@ -169,7 +169,8 @@ static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
                          mt_buf_mem(call->a->buf), call->a->off, lda, (size_t)call->stride_a,
                          mt_buf_mem(call->b->buf), call->b->off, ldb, (size_t)call->stride_b,
                          call->beta, mt_buf_mem(call->c->buf), call->c->off, ldc,
-                         (size_t)call->stride_c, (size_t)g->batch, &queue, NULL)));
+                         (size_t)call->stride_c, (size_t)g->batch, &queue,
+                         mt_devtrace_slot(dev, MT_LANE_COMPUTE, "CLBlast gemm"))));
         return MOTLEY_OK;
     }
     if (s->bytes > 0) {
@@ -179,7 +180,8 @@ static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
                  CLBlastSgemmWithTempBuffer(
                      CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, mt_buf_mem(call->a->buf),
                      call->a->off, lda, mt_buf_mem(call->b->buf), call->b->off, ldb, call->beta,
-                     mt_buf_mem(call->c->buf), call->c->off, ldc, &queue, NULL, s->range)));
+                     mt_buf_mem(call->c->buf), call->c->off, ldc, &queue,
+                     mt_devtrace_slot(dev, MT_LANE_COMPUTE, "CLBlast gemm"), s->range)));
     return MOTLEY_OK;
 }
 

@@ -5,7 +5,7 @@
 #include "device/launch.h"
 
 #include "device/buf.h"
-#include "device/dev_impl.h"
+#include "device/devtrace.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -87,7 +87,8 @@ static int launch(struct mt_dev *dev, struct mt_kernel *k, const struct mt_grid 
         MT_TRY(set_arg(dev, k, &at, &args[i]));
     }
     MT_CL(dev, clEnqueueNDRangeKernel(dev->queue[MT_QUEUE_COMPUTE], k->kernel, (cl_uint)g->dims,
-                                      NULL, g->global, g->local, 0, NULL, NULL));
+                                      NULL, g->global, g->local, 0, NULL,
+                                      mt_devtrace_slot(dev, MT_LANE_COMPUTE, k->func)));
     dev->launches++;
     return MOTLEY_OK;
 }

@@ -11,7 +11,7 @@
 #include "device/buf.h"
 
 #include "base/ctx.h"
-#include "device/dev_impl.h"
+#include "device/devtrace.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -124,6 +124,7 @@ static int open_pinned(struct mt_window *w)
         MT_CL(dev, clEnqueueReadBuffer(dev->queue[MT_QUEUE_TRANSFER], w->buf->mem, CL_FALSE,
                                        (size_t)w->off, (size_t)w->bytes, w->host, 1, &w->before,
                                        &w->shown));
+        mt_devtrace_note(dev, MT_LANE_TRANSFER, "to host", w->shown);
         MT_CL(dev, clFlush(dev->queue[MT_QUEUE_TRANSFER]));
     } else {
         w->shown = w->written;   /* pinned memory is free once it has been written back */
@@ -214,6 +215,7 @@ static int close_pinned(struct mt_window *w)
     MT_CL(dev, clEnqueueWriteBuffer(dev->queue[MT_QUEUE_TRANSFER], w->buf->mem, CL_FALSE,
                                     (size_t)w->off, (size_t)w->bytes, w->host, 1, &w->before,
                                     &w->written));
+    mt_devtrace_note(dev, MT_LANE_TRANSFER, "to device", w->written);
     MT_CL(dev, clFlush(dev->queue[MT_QUEUE_TRANSFER]));
     MT_CL(dev, clEnqueueBarrierWithWaitList(dev->queue[MT_QUEUE_COMPUTE], 1, &w->written,
                                             NULL));
