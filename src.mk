@@ -214,3 +214,7 @@ doc_files += examples/mnist-mlp/mnist-mlp.yaml
 doc_files += examples/wine/wine.yaml
 doc_files += quickstart
 EXTRA_DIST += $(doc_files)
+
+# Side-by-side measurements; built by name: `make bench/gemm`.
+EXTRA_PROGRAMS = bench/gemm
+bench_gemm_LDADD = libmotley-core.la -ldl

@@ -41,6 +41,7 @@
 #endif
 
 #define NR (2 * VW)
+#define TILES (RT ? 8 : 1)   /* packed at once; more than one only pays for short pieces */
 
 #if VW == 16
 typedef float16 vec;
@@ -63,6 +64,16 @@ typedef vec loose __attribute__((aligned(4)));
 #define GLOAD(p)     (*(global const loose *)(p))
 #define GSTORE(v, p) (*(global loose *)(p) = (v))
 #define LSTORE(v, p) (*(local loose *)(p) = (v))
+
+/* A hint to load a line soon, for compilers that have one. AHEAD: rows of the matrix. */
+#define AHEAD 8
+#define FETCH(p)
+#ifdef __has_builtin
+#if __has_builtin(__builtin_prefetch)
+#undef FETCH
+#define FETCH(p) __builtin_prefetch((const void *)(size_t)(p))
+#endif
+#endif
 
 /* ---- the tile: H rows of one or two vectors, everything in registers --------------------- */
 
@@ -192,6 +203,8 @@ static inline void pack_columns(local vec *to, global const float *s, ulong ld, 
         uint j = 0;
 
         for (; j + NR <= nq; j += NR) {
+            FETCH(s + j + AHEAD * ld);
+            FETCH(s + j + VW + AHEAD * ld);
             to[j * KC / VW] = GLOAD(s + j);
             to[j * KC / VW + 1] = GLOAD(s + j + VW);
         }
@@ -210,40 +223,67 @@ static inline void pack_columns(local vec *to, global const float *s, ulong ld, 
 }
 #endif
 
-/* Rows p.. of R, k terms: [row][KC], or [k][MR] where p is contiguous. */
-static inline void pack_rows(local float *to, global const float *r, ulong ld, uint k, uint rows)
+/* Tiles of rows into `to`, one behind another: tile u has rows at[u]..at[u + 1] of R, r points at
+ * R[0][0] of the block of K. A tile lies as [row][KC], or as [k][MR] where p is contiguous. */
+static inline void pack_rows(local float *to, global const float *r, ulong ld, uint k,
+                             const uint *at, uint tiles)
 {
 #if RT
     uint l = 0;
 
-    /* Whole vectors, the next row overwrites what is too much; the last rows one by one, since
-     * neither R nor the tile may be left. */
-    for (; l + (VW + MR - 1) / MR < k && rows + (k - l - 1) * ld >= VW; l++, r += ld) {
-        LSTORE(GLOAD(r), to + l * MR);
+    /* Whole vectors while neither R nor the tile is left: what is too much is overwritten by the
+     * next term. All tiles of a term at once: their numbers are neighbours. */
+    for (; l + (VW + MR - 1) / MR < k && (k - l - 1) * ld >= VW; l++, r += ld) {
+        for (uint u = 0; u < tiles; u++) {
+            FETCH(r + at[u] + AHEAD * ld);
+            LSTORE(GLOAD(r + at[u]), to + (u * KC + l) * MR);
 #if MR > VW
-        for (uint i = VW; i < rows; i++) {
-            to[l * MR + i] = r[i];
-        }
+            for (uint i = VW; i < at[u + 1] - at[u]; i++) {
+                to[(u * KC + l) * MR + i] = r[at[u] + i];
+            }
 #endif
+        }
     }
     for (; l < k; l++, r += ld) {
-        for (uint i = 0; i < rows; i++) {
-            to[l * MR + i] = r[i];
+        for (uint u = 0; u < tiles; u++) {
+            for (uint i = 0; i < at[u + 1] - at[u]; i++) {
+                to[(u * KC + l) * MR + i] = r[at[u] + i];
+            }
         }
     }
 #else
-    for (uint i = 0; i < rows; i++, r += ld, to += KC) {
-        uint l = 0;
+    for (uint u = 0; u < tiles; u++, to += KC * MR) {
+        local float *t = to;
 
-        for (; l + VW <= k; l += VW) {
-            LSTORE(GLOAD(r + l), to + l);
-        }
-        for (; l < k; l++) {
-            to[l] = r[l];
+        for (uint i = at[u]; i < at[u + 1]; i++, t += KC) {
+            global const float *row = r + i * ld;
+            uint l = 0;
+
+            for (; l + VW <= k; l += VW) {
+                LSTORE(GLOAD(row + l), t + l);
+            }
+            for (; l < k; l++) {
+                t[l] = row[l];
+            }
         }
     }
 #endif
 }
+
+#if !RT
+/* A share of the lines of the next tile, panel j of n: the loads then overlap with the products
+ * instead of being waited for in pack_rows. */
+static inline void fetch_rows(global const float *r, ulong ld, uint k, uint j, uint n)
+{
+    uint first = (uint)((ulong)k * j / n) & ~15u, last = (uint)((ulong)k * (j + 1) / n);
+
+    for (uint i = 0; i < MR; i++, r += ld) {
+        for (uint l = first; l < last; l += 16) {
+            FETCH(r + l);
+        }
+    }
+}
+#endif
 
 /* ---- epilogue ---------------------------------------------------------------------------- */
 
@@ -321,7 +361,8 @@ void gemm_tile(OUT(c), IN(r), IN(s), IN(bias), uint p, uint q, uint k, ulong ldr
 {
     local vec panels[PANELS * KC * 2];
     local vec x[MR * 2];
-    local float rows[MR * KC];
+    local float rows[TILES * MR * KC];
+    uint at[TILES + 1];
     uint g = get_group_id(0), gq = g % nq, gp = g / nq % np, batch = g / nq / np;
     uint cols = (q + NR - 1) / NR;
     uint col0 = (uint)((ulong)cols * gq / nq), col1 = (uint)((ulong)cols * (gq + 1) / nq);
@@ -338,17 +379,29 @@ void gemm_tile(OUT(c), IN(r), IN(s), IN(bias), uint p, uint q, uint k, ulong ldr
         uint what = (add || k0 > 0 ? ADD : 0) | (k0 + kn == k ? last : 0);
 
         pack_columns(panels, s + (ST ? q0 * lds + k0 : k0 * lds + q0), lds, kn, q1 - q0);
-        /* Tiles of nearly the same height: none is left with one row and half the speed. */
         for (uint t = 0; t < tiles; t++) {
-            uint a = p0 + (p1 - p0) * t / tiles, b = p0 + (p1 - p0) * (t + 1) / tiles;
+            uint u = t % TILES;
 
-            pack_rows(rows, r + (RT ? k0 * ldr + a : a * ldr + k0), ldr, kn, b - a);
+            if (u == 0) {
+                uint n = min(tiles - t, (uint)TILES);
+
+                /* Nearly the same height for all: none is left with one row and half the speed. */
+                for (uint i = 0; i <= n; i++) {
+                    at[i] = p0 + (uint)((ulong)(p1 - p0) * (t + i) / tiles);
+                }
+                pack_rows(rows, r + (RT ? k0 * ldr : k0), ldr, kn, at, n);
+            }
             for (uint q = q0, j = 0; q < q1; q += NR, j++) {
-                uint n = min(q1 - q, (uint)NR);
+                uint n = min(q1 - q, (uint)NR), a = at[u];
 
-                tile(x, rows, panels + j * (KC * 2), b - a, kn, n > VW);
+#if !RT
+                if (t + 1 < tiles) {
+                    fetch_rows(r + at[1] * ldr + k0, ldr, kn, j, (q1 - q0 + NR - 1) / NR);
+                }
+#endif
+                tile(x, rows + u * (MR * KC), panels + j * (KC * 2), at[u + 1] - a, kn, n > VW);
                 store(c + (FLIP ? q * ldc + a : a * ldc + q), ldc, bias + (FLIP ? a : q), x,
-                      b - a, n, alpha, what);
+                      at[u + 1] - a, n, alpha, what);
             }
         }
     }

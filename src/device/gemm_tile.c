@@ -19,7 +19,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define KC 256                       /* longest block of K: a panel of 32 columns is 32 KiB */
+#define KC    256                    /* longest block of K: a panel of 32 columns is 32 KiB */
+#define TILES 8                      /* as in the kernel */
 
 /* A division of the work, and the sizes it is for. */
 struct grid {
@@ -48,12 +49,13 @@ static int native_width(const struct mt_dev *dev)
     return width >= 16 ? 16 : width >= 8 ? 8 : width >= 4 ? 4 : 0;
 }
 
-/* Panels of the kernel that fit into three quarters of local memory, at most 12: 384 columns of
- * 256 terms are 384 KiB, less than the second-level cache of the machines it is for. */
+/* Panels of the kernel that fit into three quarters of local memory beside TILES tiles of rows, at
+ * most 12: 384 columns of 256 terms are 384 KiB, less than the second-level cache of the machines
+ * it is for. */
 static int panels_that_fit(const struct mt_dev *dev, int width, int rows)
 {
     uint64_t panel = (uint64_t)KC * 2 * (uint64_t)width * sizeof(float);
-    uint64_t own = (uint64_t)rows * (KC + 2 * (uint64_t)width) * sizeof(float);
+    uint64_t own = (uint64_t)rows * (TILES * KC + 2 * (uint64_t)width) * sizeof(float);
     uint64_t room = dev->info.local_bytes / 4 * 3;
     uint64_t fit = room > own ? (room - own) / panel : 0;
 
