@@ -143,6 +143,22 @@ static void make_specs(const struct mt_sample *sample, int64_t rows, struct mt_s
     *y = sample->classes > 0 ? mt_spec_new(MT_I32, 1, 1, dim) : mt_spec_new(MT_F32, 1, 2, dim);
 }
 
+/* Class numbers must be outputs of the network: the device does not look at each label. */
+static int check_classes(const struct mt_session *s, const struct mt_graph *g)
+{
+    const struct mt_spec *out = &g->value[g->output].spec;
+    const struct mt_tree *model = s->config->model;
+    int64_t given = mt_spec_last(out);
+
+    if (s->sample.classes > 0 && g->loss >= 0 && given != s->sample.classes) {
+        MT_TREE_FAIL(model->item[model->n - 1],
+                     "the network ends in %" PRId64 " numbers, but the data have %" PRId64
+                     " classes: let the last layer give %" PRId64, given, s->sample.classes,
+                     s->sample.classes);
+    }
+    return MOTLEY_OK;
+}
+
 /* Graph and steps of a task; nothing of it touches the device. rows: the most of one batch;
  * micros: parts of it. */
 static int plan_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode, int with_loss,
@@ -157,6 +173,7 @@ static int plan_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode,
     t->rows = rows;
     MT_TRY(mt_graph_build(s->ctx, s->config->model, with_loss ? s->config->loss : NULL, &x, &y,
                           &t->graph));
+    MT_TRY(check_classes(s, t->graph));
     return mt_order(t->graph, &order, &t->steps);
 }
 
