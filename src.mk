@@ -205,6 +205,7 @@ doc_files += docs/data.md
 doc_files += docs/design.md
 doc_files += docs/env.md
 doc_files += docs/numerics.md
+doc_files += docs/parallel.md
 doc_files += examples/digits-mlp/digits-mlp.yaml
 doc_files += examples/embed/Makefile
 doc_files += examples/embed/README.md
