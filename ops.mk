@@ -57,6 +57,10 @@ op_sources += src/ops/sigmoid.c
 op_kernels += cl/sigmoid.cl
 op_suites += tests/ops/sigmoid.c
 
+op_sources += src/ops/silu.c
+op_kernels += cl/silu.cl
+op_suites += tests/ops/silu.c
+
 op_sources += src/ops/tanh.c
 op_kernels += cl/tanh.cl
 op_suites += tests/ops/tanh.c
