@@ -200,6 +200,7 @@ doc_files += LICENSE
 doc_files += NEWS
 doc_files += README.md
 doc_files += docs/checkpoint.md
+doc_files += docs/add-an-operation.md
 doc_files += docs/config.md
 doc_files += docs/data.md
 doc_files += docs/design.md

@@ -260,7 +260,7 @@ static int check_port(struct mt_rig *b, const struct mt_ref *r, double *keep[4],
                                             FLT_MIN * length + s.noise);
     }
     for (int64_t i = 0; i < d->count; i++) {   /* every element was written */
-        if (d->bits[MT_RIG_GUARD + i] == MT_RIG_FILL) {
+        if (d->bits[MT_RIG_GUARD + i] == d->fill) {
             mt_result_fail(&res, "element %" PRId64 " was not written", i);
             break;
         }

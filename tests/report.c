@@ -180,7 +180,12 @@ void mt_report_summary(const struct mt_report *r, FILE *f)
     int suites = 0, cases = 0;
 
     for (int i = 0; i < r->n; i++) {
-        suites += i == 0 || strcmp(r->item[i].suite, r->item[i - 1].suite) != 0;
+        int k = 0;
+
+        while (strcmp(r->item[k].suite, r->item[i].suite) != 0) {
+            k++;
+        }
+        suites += k == i;   /* the first of its suite */
         cases += i == 0 || !same_case(&r->item[i], &r->item[i - 1]);
     }
     if (r->failed > 0) {

@@ -47,6 +47,7 @@ static int slot_new(struct mt_rig *b, struct mt_slot *s, const struct mt_spec *s
     s->room = s->count = mt_spec_count(spec);
     MT_BUG_IF(b->nbuf == MT_RIG_MAXBLOCK);
     MT_TRY(mt_buf_new(b->dev, 4 * (uint64_t)(s->room + 2 * MT_RIG_GUARD), what, &s->buf));
+    s->fill = MT_RIG_FILL + (uint32_t)b->nbuf;
     b->buffer[b->nbuf++] = s->buf;
     MT_TRY(mt_rig_get(b, s->room + 2 * MT_RIG_GUARD, sizeof *s->bits, (void **)&s->bits));
     s->t.spec = *spec;
@@ -61,7 +62,7 @@ static int slot_blank(struct mt_slot *s)
     if (!s->used) {
         return MOTLEY_OK;
     }
-    return mt_buf_fill(s->buf, 0, 4 * (uint64_t)(s->room + 2 * MT_RIG_GUARD), MT_RIG_FILL);
+    return mt_buf_fill(s->buf, 0, 4 * (uint64_t)(s->room + 2 * MT_RIG_GUARD), s->fill);
 }
 
 uint32_t mt_slot_word(const struct mt_spec *spec, double x)
@@ -97,7 +98,7 @@ static int slot_write(struct mt_slot *s, const double *x)
     for (int64_t i = 0; i < s->room + 2 * MT_RIG_GUARD; i++) {
         int64_t k = i - MT_RIG_GUARD;
 
-        s->bits[i] = k >= 0 && k < s->count ? mt_slot_word(&s->spec, x[k]) : MT_RIG_FILL;
+        s->bits[i] = k >= 0 && k < s->count ? mt_slot_word(&s->spec, x[k]) : s->fill;
     }
     return mt_buf_write(s->buf, 0, 4 * (uint64_t)(s->room + 2 * MT_RIG_GUARD), s->bits);
 }
@@ -116,7 +117,7 @@ double mt_slot_value(const struct mt_slot *s, int64_t i)
 void mt_slot_guards(const struct mt_slot *s, const char *what, int i, struct mt_result *x)
 {
     for (int64_t k = 0; k < s->room + 2 * MT_RIG_GUARD; k++) {
-        if ((k < MT_RIG_GUARD || k >= MT_RIG_GUARD + s->count) && s->bits[k] != MT_RIG_FILL) {
+        if ((k < MT_RIG_GUARD || k >= MT_RIG_GUARD + s->count) && s->bits[k] != s->fill) {
             mt_result_fail(x, "wrote outside %s %d: word %" PRId64 " of %" PRId64, what, i,
                            k - MT_RIG_GUARD, s->count);
             return;

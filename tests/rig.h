@@ -6,7 +6,8 @@
 #include "tests/kit.h"
 
 #define MT_RIG_GUARD    64            /* elements before and behind a tensor */
-#define MT_RIG_FILL     0x7fc0beefu   /* a quiet NaN that arithmetic does not produce */
+#define MT_RIG_FILL     0x7fc0be00u   /* a quiet NaN that arithmetic does not produce; plus a
+                                         number of the tensor, so that a copy is seen, too */
 #define MT_RIG_MAXBLOCK 512
 
 /* A tensor on the device, with its guards, and its content on the host. */
@@ -14,6 +15,7 @@ struct mt_slot {
     int used;
     struct mt_spec spec;     /* as planned */
     struct mt_buf *buf;
+    uint32_t fill;           /* what is there before anything is written */
     struct mt_tensor t;      /* rows as in the call */
     int64_t room, count;     /* elements planned, and present in the call */
     double *x;               /* inputs: the values */

@@ -40,6 +40,7 @@ static const struct mt_case cases[] = {
     {.name = "odd 7x33", .dim = {7, 33}, .attr = "rate=0.3"},
     {.name = "image 3x2x5x7", .dim = {3, 2, 5, 7}, .attr = "rate=0.9"},
     {.name = "rate 0", .dim = {5, 6}, .attr = "rate=0"},
+    {.name = "many 64x256", .dim = {64, 256}, .attr = "rate=0.25", .slow = 1},
     {.name = "exact", .dim = {6, 20}, .exact = 1},
     {.name = "128x4096", .dim = {128, 4096}, .bench = 1},
 };

@@ -2,8 +2,8 @@
  *
  * Bound, in half-ulps: exp 3 ulp (6), sum (1), division 2.5 ulp (5): 12 of y. Gradient: s
  * carries 12; 1 - s carries 12 s + 1, times s |x|, which is why that is a magnitude of its own;
- * the sum, two products and the difference: 4. Where exp(-x) overflows s is 0 instead of what a float
- * can barely hold: UNDERFLOW. */
+ * the sum, two products and the difference: 4. Where exp(-x) overflows s is 0 instead of what a
+ * float can barely hold: UNDERFLOW. */
 #include "tests/kit.h"
 
 #include <math.h>
