@@ -1,5 +1,6 @@
 /* base.c -- errors keep their words and their way; memory is counted and can be told to fail;
  * files are replaced whole; settings are read word by word. */
+#define _POSIX_C_SOURCE 200809L
 #include "base/ctx.h"
 #include "base/file.h"
 #include "base/hash.h"
