@@ -37,6 +37,7 @@ PKG_CONFIG_SYSTEM_INCLUDE_PATH=
 export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR PKG_CONFIG_SYSTEM_INCLUDE_PATH
 libdir=$(dirname "$(dirname "$pc")")
 # In its own folder: nothing of the source tree is to be found by accident.
+[ -d "$top_srcdir/examples/embed" ] || { echo "SKIP tool: no examples/embed"; exit 77; }
 cp "$top_srcdir"/examples/embed/*.c "$TMPDIR" || exit 99
 cd "$TMPDIR" || exit 99
 # shellcheck disable=SC2046
