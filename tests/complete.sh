@@ -53,4 +53,15 @@ if [ -f docs/env.md ]; then
         grep -q "$var" docs/env.md || say "docs/env.md: $var is missing"
     done
 fi
+# The man page and what the program says of itself.
+if [ -x "$MOTLEY" ]; then
+    for command in $("$MOTLEY" --help | sed -n 's/^  motley \([a-z]*\) .*/\1/p'); do
+        grep -q "motley $command" docs/motley.1 || say "docs/motley.1: no command $command"
+        for option in $("$MOTLEY" "$command" --help | grep -o -e '--[a-z][a-z-]*' | sort -u); do
+            [ "$option" = --help ] || [ "$option" = --mca ] ||
+                sed 's/\\-/-/g' docs/motley.1 | grep -q -e "$option" ||
+                say "docs/motley.1: no option $option of motley $command"
+        done
+    done
+fi
 exit $bad

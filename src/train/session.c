@@ -85,7 +85,8 @@ static int check_config(const struct mt_session *s)
     int size = s->job->info->size;
 
     MT_CHECK(c->parallel.nshares == 0 || c->parallel.nshares == size || !trains(s),
-             MOTLEY_ECONFIG, "parallel.shares has %d numbers, the job has %d processes: give one each",
+             MOTLEY_ECONFIG, "parallel.shares has %d numbers, the job has %d processes: give one "
+             "each",
              c->parallel.nshares, size);
     MT_CHECK(c->model != NULL, MOTLEY_ECONFIG, "the configuration has no `model`");
     MT_CHECK(c->loss != NULL || s->opt.mode == MT_SESSION_PREDICT, MOTLEY_ECONFIG,

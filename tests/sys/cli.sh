@@ -18,7 +18,7 @@ expect() {
 
 expect 0 "motley 0." --version
 expect 0 "Exit codes: 0 success, 1 failure while" --help
-expect 2 "motley COMMAND --help" 
+expect 2 "motley COMMAND --help"
 expect 2 "there is no command 'trian'" trian
 for command in train eval predict devices check plan info bench; do
     expect 0 "motley $command" $command --help
