@@ -65,6 +65,13 @@ static struct mt_tensor flat_tensor(struct mt_buf *buf, const struct mt_gparam *
     return t;
 }
 
+/* Scratch lives for one call: forward and the calls of backward have one each, or the forward one
+ * would be held until backward. */
+static int scratch_id(const struct mt_step *s)
+{
+    return s->node * MT_SCRATCHES + (int)s->want;
+}
+
 /* Arguments of node s->node for samples [lo, hi) of the call. */
 static void fill_io(const struct mt_exec *x, const struct mt_step *s, int64_t lo, int64_t hi,
                     struct mt_io *io)
@@ -106,7 +113,7 @@ static void fill_io(const struct mt_exec *x, const struct mt_step *s, int64_t lo
     if (n->scratch_bytes > 0) {
         struct mt_spec bytes = mt_spec_new(MT_F32, 0, 1, &(int64_t){n->scratch_bytes / 4});
 
-        io->scratch = item_tensor(x, MT_ITEM_SCRATCH, s->node, s->micro, bytes, 0);
+        io->scratch = item_tensor(x, MT_ITEM_SCRATCH, scratch_id(s), s->micro, bytes, 0);
     }
 }
 
@@ -123,7 +130,7 @@ static void use_common(const struct mt_graph *g, const struct mt_step *s, struct
         use(u, MT_ITEM_SAVED, s->node * MT_MAXPARAM + i, s->micro);
     }
     if (gn->n.scratch_bytes > 0) {
-        use(u, MT_ITEM_SCRATCH, s->node, s->micro);
+        use(u, MT_ITEM_SCRATCH, scratch_id(s), s->micro);
     }
 }
 
@@ -187,7 +194,7 @@ static int zero_params(struct mt_exec *x, const struct mt_step *s)
 {
     const struct mt_gnode *gn = &x->graph->node[s->node];
 
-    for (int i = 0; i < gn->n.nparam; i++) {
+    for (int i = 0; i < gn->n.nparam && (s->want & MT_WANT_PARAM); i++) {
         const struct mt_range *r = &x->graph->param[gn->param[i]].range;
 
         if (!(s->acc_param >> i & 1u)) {
@@ -260,6 +267,9 @@ static int run_traced(struct mt_exec *x, const struct mt_step *s)
 
 int mt_exec_run(struct mt_exec *x, const struct mt_batch *b)
 {
+    int64_t room = x->graph->value[x->graph->x].spec.dim[0] * x->micros;
+
+    MT_BUG_IF(b->rows < 0 || b->rows > room);
     x->batch = *b;
     for (int i = 0; i < x->steps.n; i++) {
         const struct mt_step *s = &x->steps.step[i];
@@ -334,6 +344,7 @@ int mt_exec_new(struct mt_dev *dev, struct mt_graph *g, struct mt_store *store,
     struct mt_exec *x = NULL;
     int st;
 
+    MT_BUG_IF(opt->hold_output && opt->micros != 1);
     MT_TRY(MT_NEW(g->ctx, &x));
     x->ctx = g->ctx;
     x->dev = dev;

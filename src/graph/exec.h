@@ -47,7 +47,7 @@ struct mt_exec_opt {
     uint64_t seed;
     double clip_norm;
     const struct mt_optim *optim;
-    int hold_output;                 /* output must be readable after the call */
+    int hold_output;                 /* output must be readable after the call; micros is 1 */
     const struct mt_exec *share;     /* use its arenas where they are large enough: the two never
                                         run at the same time; it must live longer; NULL: none */
 };

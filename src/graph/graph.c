@@ -61,20 +61,36 @@ void mt_graph_free(struct mt_graph *g)
     mt_free(g->ctx, g);
 }
 
-/* The given name if no node has it, or the operation's name with the next number. */
+static int is_taken(const struct mt_graph *g, const char *name)
+{
+    for (int i = 0; i < g->nnode; i++) {
+        if (strcmp(g->node[i].n.name, name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The given name if no node has it, or the operation's name with the next number that is free:
+ * a layer may have been named "linear2" by hand. */
 static int pick_name(struct mt_graph *g, const struct mt_op *op, const char *name, char **out)
 {
     int number = 1;
 
-    for (int i = 0; i < g->nnode; i++) {
-        MT_CHECK(name == NULL || strcmp(g->node[i].n.name, name) != 0, MOTLEY_ECONFIG,
-                 "two layers are named '%s'; names must differ", name);
-        number += g->node[i].n.op == op;
-    }
     if (name != NULL) {
+        MT_CHECK(!is_taken(g, name), MOTLEY_ECONFIG,
+                 "two layers are named '%s'; names must differ", name);
         return mt_mem_strdup(g->ctx, name, out);
     }
-    return mt_mem_printf(g->ctx, out, "%s%d", op->name, number);
+    for (int i = 0; i < g->nnode; i++) {
+        number += g->node[i].n.op == op;
+    }
+    MT_TRY(mt_mem_printf(g->ctx, out, "%s%d", op->name, number));
+    while (is_taken(g, *out)) {
+        mt_free(g->ctx, *out);
+        MT_TRY(mt_mem_printf(g->ctx, out, "%s%d", op->name, ++number));
+    }
+    return MOTLEY_OK;
 }
 
 static int add_params(struct mt_graph *g, const struct mt_node *n, const struct mt_param *desc,
@@ -98,7 +114,7 @@ int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const char *name,
     struct mt_gnode *gn;
     struct mt_node *n;
     char *own = NULL;
-    int grad = 0;
+    int grad = 0, st;
 
     MT_BUG_IF(nin > MT_MAXIN);
     MT_TRY(pick_name(g, op, name, &own));
@@ -118,9 +134,10 @@ int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const char *name,
         n->in[i] = g->value[in[i]].spec;
         grad |= g->value[in[i]].needs_grad;
     }
-    if (mt_node_infer(n) < 0) {
+    st = mt_node_infer(n);
+    if (st < 0) {
         mt_err_prefix("layer %s: ", n->name);
-        return mt_err_trace(MOTLEY_ECONFIG, __func__, __FILE__, __LINE__);
+        return mt_err_trace(st, __func__, __FILE__, __LINE__);
     }
     MT_TRY(add_params(g, n, n->param, n->nparam, &g->param, &g->nparam, gn->param));
     MT_TRY(add_params(g, n, n->state, n->nstate, &g->state, &g->nstate, gn->state));
@@ -151,9 +168,10 @@ static int result_is_kept(const struct mt_graph *g, int root)
 }
 
 /* Gives every value its root. In-place results take the memory of their input where nobody else
- * reads that input and nobody's backward reads what was there. */
+ * reads that input and nobody's backward reads what was there. The caller reads the output. */
 static void share_memory(struct mt_graph *g)
 {
+    g->value[g->value[g->output].base].consumers++;
     for (int i = 0; i < g->nnode; i++) {
         const struct mt_gnode *gn = &g->node[i];
 
@@ -214,11 +232,11 @@ int mt_graph_finish(struct mt_graph *g, int output, int loss_node)
 int mt_graph_bind(struct mt_graph *g, struct mt_dev *dev)
 {
     for (int i = 0; i < g->nnode; i++) {
-        if (mt_node_bind(&g->node[i].n, dev) < 0) {
-            int code = mt_err_trace(MOTLEY_EDEV, __func__, __FILE__, __LINE__);
+        int st = mt_node_bind(&g->node[i].n, dev);
 
+        if (st < 0) {
             mt_err_prefix("layer %s: ", g->node[i].n.name);
-            return code;
+            return mt_err_trace(st, __func__, __FILE__, __LINE__);
         }
     }
     g->bound = 1;

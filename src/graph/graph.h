@@ -20,7 +20,8 @@ struct mt_value {
     int node, port;        /* who writes it: out[port] of node; node -1: from outside */
     int base;              /* through views: the value it is another shape of; itself if none */
     int root;              /* through views and in-place results: whose memory this is */
-    int consumers;         /* of a base: operations that read it or a view of it */
+    int consumers;         /* of a base: operations that read it or a view of it; the output has
+                              one more, the caller */
     int needs_grad;        /* some parameter is upstream */
 };
 

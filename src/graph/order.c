@@ -43,6 +43,23 @@ static int add_forward(const struct mt_graph *g, int micro, struct mt_steps *out
     return MOTLEY_OK;
 }
 
+/* Whether backward of node i has something to start from: it is the loss, or somebody wrote the
+ * gradient of its outputs. Of some of them only would leave the others undefined. */
+static int is_reached(const struct mt_graph *g, int i, const char *written, int *reached)
+{
+    const struct mt_gnode *gn = &g->node[i];
+    int have = 0;
+
+    for (int o = 0; o < gn->n.nout; o++) {
+        have += written[gn->out[o]];
+    }
+    MT_CHECK(have == 0 || have == gn->n.nout, MOTLEY_EUNSUP,
+             "layer %s has %d outputs, of which the loss depends on %d: every one must be used",
+             gn->n.name, gn->n.nout, have);
+    *reached = i == g->loss || have > 0;
+    return MOTLEY_OK;
+}
+
 /* written[base]: some consumer has written that gradient in this micro-batch; done[param]: some
  * node has written that parameter's gradient in this step. */
 static int add_backward(const struct mt_graph *g, int micro, char *written, char *done,
@@ -53,8 +70,14 @@ static int add_backward(const struct mt_graph *g, int micro, char *written, char
         const struct mt_gnode *gn = &g->node[i];
         struct mt_step s = {.kind = &mt_step_bwd, .node = i, .micro = micro, .ticket = -1};
 
+        int reached = 0;
+
         if (gn->n.op->flags & MT_OP_VIEW) {
             continue;
+        }
+        MT_TRY(is_reached(g, i, written, &reached));
+        if (!reached) {
+            continue;   /* a side branch: its weights get no gradient */
         }
         for (int k = 0; k < gn->n.nin; k++) {
             int base = g->value[gn->in[k]].base;

@@ -34,7 +34,7 @@ static uint64_t item_bytes(const struct mt_graph *g, struct mt_item it)
     case MT_ITEM_SAVED:
         return mt_spec_bytes(&g->node[it.id / MT_MAXPARAM].n.saved[it.id % MT_MAXPARAM]);
     default:
-        return g->node[it.id].n.scratch_bytes;
+        return g->node[it.id / MT_SCRATCHES].n.scratch_bytes;
     }
 }
 
@@ -167,7 +167,7 @@ int mt_plan_new(const struct mt_graph *g, const struct mt_steps *steps,
     p->micros = opt->micros;
     p->ids[MT_ITEM_VALUE] = p->ids[MT_ITEM_GRAD] = g->nvalue;
     p->ids[MT_ITEM_SAVED] = g->nnode * MT_MAXPARAM;
-    p->ids[MT_ITEM_SCRATCH] = g->nnode;
+    p->ids[MT_ITEM_SCRATCH] = g->nnode * MT_SCRATCHES;
     for (int k = 0; k < MT_ITEM_KINDS; k++) {
         int n = p->ids[k] * p->micros;
 

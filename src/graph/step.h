@@ -18,9 +18,12 @@ enum mt_item_kind { MT_ITEM_VALUE = 0, MT_ITEM_GRAD, MT_ITEM_SAVED, MT_ITEM_SCRA
 
 struct mt_item {
     enum mt_item_kind kind;
-    int id;          /* VALUE, GRAD: root value; SAVED: node * MT_MAXPARAM + i; SCRATCH: node */
+    int id;          /* VALUE, GRAD: root value; SAVED: node * MT_MAXPARAM + i; SCRATCH: node *
+                        MT_SCRATCHES + want of the step */
     int micro;
 };
+
+#define MT_SCRATCHES 4   /* of a node: forward, and backward for each `want` */
 
 #define MT_MAXUSES (4 * MT_MAXIN + MT_MAXPARAM + 1)
 

@@ -37,6 +37,7 @@ int mt_optim_new(struct mt_ctx *ctx, const struct mt_tree *t, struct mt_optim **
     struct mt_tree none = {.kind = MT_TREE_NULL};
     struct mt_optim *o = NULL;
     char what[64];
+    int st;
 
     if (t != NULL && t->kind == MT_TREE_SCALAR) {
         type = t;   /* `optimizer: adam` */
@@ -57,9 +58,10 @@ int mt_optim_new(struct mt_ctx *ctx, const struct mt_tree *t, struct mt_optim **
     o->ctx = ctx;
     o->kind = find(word);
     snprintf(what, sizeof what, "optimizer %s", word);
-    if (mt_tree_attrs(t != NULL ? t : &none, o->kind->attrs, what, skip, o->attr, NULL) < 0) {
+    st = mt_tree_attrs(t != NULL ? t : &none, o->kind->attrs, what, skip, o->attr, NULL);
+    if (st < 0) {
         mt_free(ctx, o);
-        return mt_err_trace(MOTLEY_ECONFIG, __func__, __FILE__, __LINE__);
+        return mt_err_trace(st, __func__, __FILE__, __LINE__);
     }
     *out = o;
     return MOTLEY_OK;

@@ -64,7 +64,7 @@ static int64_t unit(const union mt_attr_val *a, int i, const struct mt_sched_run
 
 static double step(const union mt_attr_val *a, const struct mt_sched_run *r, int64_t s)
 {
-    return mt_same_pow(a[1].f, s / (a[2].i * unit(a, 3, r)));
+    return mt_same_pow(a[1].f, s / unit(a, 3, r) / a[2].i);
 }
 
 static double exponential(const union mt_attr_val *a, const struct mt_sched_run *r, int64_t s)

@@ -107,7 +107,28 @@ static void ok(int code)
     }
 }
 
-static void net_new(struct net *n, int micros)
+/* Every backward with data and parameter gradients as two steps, as zero-bubble orders have it. */
+static void split(struct mt_steps *steps)
+{
+    struct mt_steps out = {.ctx = ctx};
+
+    for (int i = 0; i < steps->n; i++) {
+        struct mt_step s = steps->step[i], data = s;
+
+        if (s.want == (MT_WANT_DATA | MT_WANT_PARAM)) {
+            data.want = MT_WANT_DATA;
+            data.acc_param = 0;
+            ok(mt_steps_add(&out, &data));
+            s.want = MT_WANT_PARAM;
+            s.acc_in = 0;
+        }
+        ok(mt_steps_add(&out, &s));
+    }
+    mt_steps_fini(steps);
+    *steps = out;
+}
+
+static void net_new_split(struct net *n, int micros, int apart)
 {
     struct mt_spec x = mt_spec_new(MT_F32, 1, 2, (int64_t[]){(B + micros - 1) / micros, IN});
     struct mt_spec y = mt_spec_new(MT_I32, 1, 1, (int64_t[]){(B + micros - 1) / micros});
@@ -124,6 +145,9 @@ static void net_new(struct net *n, int micros)
     ok(mt_store_init(n->store, n->graph, 1));
     opt.optim = n->optim;
     ok(mt_order(n->graph, &order, &steps));
+    if (apart) {
+        split(&steps);
+    }
     ok(mt_exec_new(dev, n->graph, n->store, &opt, &steps, &n->train));
 
     ok(mt_graph_rebatch(n->graph, B, &n->eval_graph));
@@ -137,6 +161,11 @@ static void net_new(struct net *n, int micros)
     ok(mt_buf_new(dev, B * 4, "y", &n->ybuf));
     n->batch.x = (struct mt_tensor){.spec = x, .buf = n->xbuf};
     n->batch.y = (struct mt_tensor){.spec = y, .buf = n->ybuf};
+}
+
+static void net_new(struct net *n, int micros)
+{
+    net_new_split(n, micros, 0);
 }
 
 static void net_free(struct net *n)
@@ -255,6 +284,47 @@ static void no_samples_change_nothing(void **state)
     net_free(&n);
 }
 
+/* 3 rows in 5 micro-batches: the third is empty and must not wipe out what the second gave. */
+static void data_and_parameter_gradients_apart(void **state)
+{
+    (void)state;
+    for (int rows = 3; rows <= B; rows += 9) {
+        struct oracle o;
+        struct net n;
+        float x[B * IN];
+        int32_t y[B];
+
+        net_new_split(&n, 5, 1);
+        start_oracle(&n, &o);
+        samples(0, x, y);
+        oracle_step(&o, x, y, rows, 0.5);
+        run(&n, rows, 0);
+        compare(&n, &o);
+        net_free(&n);
+    }
+}
+
+/* What would write behind the planned memory, or give rows of one micro-batch as all of them. */
+static void misuse_is_refused(void **state)
+{
+    struct mt_exec_opt opt = {.mode = MT_EVAL, .micros = 2, .hold_output = 1};
+    struct mt_order_opt order = {.mode = MT_EVAL, .micros = 2};
+    struct mt_steps steps;
+    struct mt_exec *x = NULL;
+    struct net n;
+
+    (void)state;
+    net_new(&n, 3);
+    n.batch.rows = B + 1;
+    assert_int_equal(mt_exec_run(n.train, &n.batch), MOTLEY_EBUG);
+    n.batch.rows = -1;
+    assert_int_equal(mt_exec_run(n.train, &n.batch), MOTLEY_EBUG);
+    ok(mt_order(n.graph, &order, &steps));
+    assert_int_equal(mt_exec_new(dev, n.graph, n.store, &opt, &steps, &x), MOTLEY_EBUG);
+    mt_steps_fini(&steps);
+    net_free(&n);
+}
+
 static void evaluation_sums_up(void **state)
 {
     struct oracle o;
@@ -333,6 +403,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_is_that_of_the_formulas),
         cmocka_unit_test(no_samples_change_nothing),
+        cmocka_unit_test(data_and_parameter_gradients_apart),
+        cmocka_unit_test(misuse_is_refused),
         cmocka_unit_test(evaluation_sums_up),
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(same_bits_twice),

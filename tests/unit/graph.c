@@ -66,6 +66,37 @@ static const struct mt_op sum = OP("sum", 0, 0, infer_same);
 static const struct mt_op loss = OP("loss", MT_OP_LOSS, MT_KEEP_IN, infer_loss);
 static const struct mt_op narrow = OP("narrow", 0, 0, infer_narrow);
 
+static int infer_two(struct mt_node *n)
+{
+    n->nout = 2;
+    n->out[0] = n->out[1] = n->in[0];
+    return MOTLEY_OK;
+}
+
+static int infer_scratch(struct mt_node *n)
+{
+    n->scratch_bytes = 1 << 20;
+    return infer_weight(n);
+}
+
+static int infer_unable(struct mt_node *n)
+{
+    MT_FAIL(MOTLEY_EUNSUP, "%s cannot", n->op->name);
+}
+
+static int prepare_unable(struct mt_node *n, struct mt_dev *dev)
+{
+    (void)dev;
+    MT_FAIL(MOTLEY_EMEM, "%s has no room", n->op->name);
+}
+
+static const struct mt_op two = OP("two", 0, 0, infer_two);
+static const struct mt_op greedy = OP("greedy", 0, MT_KEEP_IN, infer_scratch);
+static const struct mt_op unable = OP("unable", 0, 0, infer_unable);
+static const struct mt_op roomless = {.name = "roomless", .kernels = no_kernels,
+                                      .infer = infer_same, .prepare = prepare_unable,
+                                      .fwd = none, .bwd = none};
+
 struct fixture {
     struct mt_ctx *ctx;
     struct mt_graph *g;
@@ -273,6 +304,108 @@ static void rebatch_keeps_parameters(void **state)
     mt_graph_free(h);
 }
 
+/* A layer that was named by hand as the next one would be: otherwise both have the same parameter
+ * names, random numbers and entries in checkpoints. */
+static void chosen_names_are_free(void **state)
+{
+    struct mt_graph *g = ((struct fixture *)*state)->g;
+    union mt_attr_val attr[MT_MAXATTR] = {{0}};
+    int out;
+
+    assert_int_equal(mt_graph_add(g, &linear, "linear2", attr, &g->x, 1, &out), MOTLEY_OK);
+    out = add(g, &linear, add(g, &linear, out, -1), -1);
+    assert_string_equal(g->node[1].n.name, "linear3");
+    assert_string_equal(g->node[2].n.name, "linear4");
+    for (int i = 0; i < g->nparam; i++) {
+        for (int k = 0; k < i; k++) {
+            assert_string_not_equal(g->param[i].name, g->param[k].name);
+        }
+    }
+}
+
+static void the_output_is_not_overwritten(void **state)
+{
+    struct mt_graph *g = ((struct fixture *)*state)->g;
+    int l = add(g, &linear, g->x, -1), v = add(g, &view, l, -1), a = add(g, &act, v, -1);
+
+    add(g, &loss, a, g->y);
+    assert_int_equal(mt_graph_finish(g, v, g->nnode - 1), MOTLEY_OK);
+    assert_int_not_equal(g->value[a].root, g->value[v].root);
+}
+
+/* Backward of a node on which the loss does not depend would read gradients that nobody wrote. */
+static void side_branches_have_no_backward(void **state)
+{
+    struct mt_graph *g = ((struct fixture *)*state)->g;
+    struct mt_order_opt opt = {.mode = MT_TRAIN, .micros = 1};
+    struct mt_steps steps;
+    int l = add(g, &linear, g->x, -1), side = add(g, &linear, l, -1), m = add(g, &smooth, l, -1);
+
+    add(g, &loss, m, g->y);
+    assert_int_equal(mt_graph_finish(g, m, g->nnode - 1), MOTLEY_OK);
+    assert_int_equal(mt_order(g, &opt, &steps), MOTLEY_OK);
+    for (int i = 0; i < steps.n; i++) {
+        if (steps.step[i].kind == &mt_step_bwd) {
+            assert_int_not_equal(steps.step[i].node, g->value[side].node);
+            assert_int_equal(steps.step[i].acc_in, 0);
+        }
+    }
+    mt_steps_fini(&steps);
+}
+
+static void half_used_outputs_are_refused(void **state)
+{
+    struct mt_graph *g = ((struct fixture *)*state)->g;
+    struct mt_order_opt opt = {.mode = MT_TRAIN, .micros = 1};
+    struct mt_steps steps;
+    int t = add(g, &two, add(g, &linear, g->x, -1), -1);
+
+    add(g, &loss, t, g->y);
+    assert_int_equal(mt_graph_finish(g, t, g->nnode - 1), MOTLEY_OK);
+    assert_int_equal(mt_order(g, &opt, &steps), MOTLEY_EUNSUP);
+    assert_string_equal(mt_err_text(), "layer two1 has 2 outputs, of which the loss depends on 1: "
+                                       "every one must be used");
+}
+
+/* Scratch of six layers of 1 MiB, all of it used twice: one is enough. */
+static void scratch_is_shared(void **state)
+{
+    struct mt_graph *g = ((struct fixture *)*state)->g;
+    struct mt_order_opt opt = {.mode = MT_TRAIN, .micros = 2};
+    struct mt_plan_opt how = {.hold = -1, .micros = 2};
+    struct mt_steps steps;
+    struct mt_plan *plan = NULL;
+    int v = g->x;
+
+    for (int i = 0; i < 6; i++) {
+        v = add(g, &greedy, v, -1);
+    }
+    add(g, &loss, v, g->y);
+    assert_int_equal(mt_graph_finish(g, v, g->nnode - 1), MOTLEY_OK);
+    assert_int_equal(mt_order(g, &opt, &steps), MOTLEY_OK);
+    assert_int_equal(mt_plan_new(g, &steps, &how, &plan), MOTLEY_OK);
+    assert_true(mt_plan_bytes(plan) < (1 << 20) + 100 * 1024);
+    mt_plan_free(plan);
+    mt_steps_fini(&steps);
+}
+
+static void codes_of_operations_come_through(void **state)
+{
+    struct mt_graph *g = ((struct fixture *)*state)->g, *h = NULL;
+    struct mt_spec x = g->value[g->x].spec;
+    union mt_attr_val attr[MT_MAXATTR] = {{0}};
+    int out;
+
+    assert_int_equal(mt_graph_new(g->ctx, &x, &x, &h), MOTLEY_OK);
+    assert_int_equal(mt_graph_add(h, &unable, NULL, attr, &h->x, 1, &out), MOTLEY_EUNSUP);
+    assert_string_equal(mt_err_text(), "layer unable1: unable cannot");
+    mt_graph_free(h);
+    out = add(g, &roomless, g->x, -1);
+    assert_int_equal(mt_graph_finish(g, out, -1), MOTLEY_OK);
+    assert_int_equal(mt_graph_bind(g, NULL), MOTLEY_EMEM);
+    assert_string_equal(mt_err_text(), "layer roomless1: roomless has no room");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +414,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(plan_reuses_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(living_items_never_overlap, setup, teardown),
         cmocka_unit_test_setup_teardown(misfits_are_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(chosen_names_are_free, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_output_is_not_overwritten, setup, teardown),
+        cmocka_unit_test_setup_teardown(side_branches_have_no_backward, setup, teardown),
+        cmocka_unit_test_setup_teardown(half_used_outputs_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(scratch_is_shared, setup, teardown),
+        cmocka_unit_test_setup_teardown(codes_of_operations_come_through, setup, teardown),
         cmocka_unit_test_setup_teardown(rebatch_keeps_parameters, setup, teardown),
     };
 

@@ -65,6 +65,20 @@ static void near(double a, double b)
     assert_true(fabs(a - b) <= 1e-14 * (1 + fabs(b)));
 }
 
+/* Units that in steps exceed 63 bits are never reached, not a division by what is left of them:
+ * 1e12 epochs of 2^52 steps are 0 modulo 2^64. */
+static void units_do_not_overflow(void **state)
+{
+    struct mt_tree *t = MAP("type", "step", "gamma", "0.1", "every", "1000000000000");
+    struct mt_sched *s = NULL;
+
+    (void)state;
+    assert_int_equal(mt_sched_new(ctx, t, 0.5, 1000, (int64_t)1 << 52, &s), MOTLEY_OK);
+    near(mt_sched_lr(s, 999), 0.5);
+    mt_sched_free(s);
+    mt_tree_free(ctx, t);
+}
+
 static void shapes(void **state)
 {
     (void)state;
@@ -120,6 +134,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shapes),
+        cmocka_unit_test(units_do_not_overflow),
         cmocka_unit_test(warm_up_rises_and_joins),
         cmocka_unit_test(refusals),
     };
