@@ -30,6 +30,9 @@
 #ifndef PANELS
 #define PANELS 2         /* panels that a group packs at most, KC NR numbers of local memory each */
 #endif
+#ifndef AHEAD
+#define AHEAD 0          /* rows of a matrix to ask for in advance, 0..16; 0: never ask */
+#endif
 #ifndef RT
 #define RT 0             /* R lies with p contiguous instead of k */
 #endif
@@ -65,14 +68,11 @@ typedef vec loose __attribute__((aligned(4)));
 #define GSTORE(v, p) (*(global loose *)(p) = (v))
 #define LSTORE(v, p) (*(local loose *)(p) = (v))
 
-/* A hint to load a line soon, for compilers that have one. AHEAD: rows of the matrix. */
-#define AHEAD 8
-#define FETCH(p)
-#ifdef __has_builtin
-#if __has_builtin(__builtin_prefetch)
-#undef FETCH
+/* A hint to load a line soon: a built-in of clang, which compiles for all CPU devices so far. */
+#if AHEAD > 0
 #define FETCH(p) __builtin_prefetch((const void *)(size_t)(p))
-#endif
+#else
+#define FETCH(p)
 #endif
 
 /* ---- the tile: H rows of one or two vectors, everything in registers --------------------- */

@@ -175,9 +175,9 @@ static int prepare(struct mt_dev *dev, const struct mt_gemm *g, void **state,
     }
     s->grid[1] = s->grid[0];
     snprintf(defines, sizeof defines,
-             "-DVW=%d -DMR=%d -DKC=%d -DPANELS=%d -DRT=%d -DST=%d -DFLIP=%d", s->width, s->rows,
-             KC, s->panels, s->flip ? !g->trans_b : g->trans_a, s->flip ? !g->trans_a : g->trans_b,
-             s->flip);
+             "-DVW=%d -DMR=%d -DKC=%d -DPANELS=%d -DAHEAD=8 -DRT=%d -DST=%d -DFLIP=%d", s->width,
+             s->rows, KC, s->panels, s->flip ? !g->trans_b : g->trans_a,
+             s->flip ? !g->trans_a : g->trans_b, s->flip);
     MT_TRY_OR(fail, mt_kernel_get(dev, "gemm_tile", "gemm_tile", defines, &s->kernel));
     *state = s;
     *scratch_bytes = 0;

@@ -83,13 +83,17 @@ static void draw(float *x, int64_t n, int exact, struct mt_rng_key key)
     }
 }
 
+/* Row and column of element p of the buffer of C, and which matrix; -1: outside of all. */
 static int64_t at_c(const struct mt_gemm *g, int64_t p, int64_t *i, int64_t *j)
 {
-    int64_t in = p - BEFORE, e = in / g->stride_c;
+    int64_t in = p - BEFORE;
 
+    if (in < 0 || g->m == 0 || g->n == 0) {
+        return -1;
+    }
     *i = in % g->stride_c / g->ldc;
     *j = in % g->stride_c % g->ldc;
-    return in >= 0 && e < g->batch && *i < g->m && *j < g->n ? e : -1;
+    return in / g->stride_c < g->batch && *i < g->m && *j < g->n ? in / g->stride_c : -1;
 }
 
 static void compare(const struct one *o, const struct mt_gemm *g, const struct data *d,
