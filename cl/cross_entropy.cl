@@ -40,6 +40,39 @@ KERNEL void cross_entropy_fwd_rows(OUT(loss), OUT(hit), OUT(max), OUT(sum), IN(x
     }
 }
 
+/* The same for few classes, one work-item per row: a group per row would mostly wait. */
+KERNEL void cross_entropy_fwd_few(OUT(loss), OUT(hit), OUT(max), OUT(sum), IN(x), IN_I32(t),
+                                  uint R, uint C, float smoothing)
+{
+    uint r = get_global_id(0);
+    ulong row = (ulong)r * C;
+    float m = -INFINITY, s = 0.0f, all = 0.0f, hits = 1.0f;
+
+    if (r >= R) {
+        return;
+    }
+    int label = LOAD(t, r);
+    int valid = label >= 0 && (uint)label < C;
+    float at = valid ? LOAD(x, row + label) : NAN;
+
+    for (uint c = 0; c < C; c++) {
+        m = fmax(m, LOAD(x, row + c));
+    }
+    for (uint c = 0; c < C; c++) {
+        float v = LOAD(x, row + c);
+
+        s += exp(v - m);
+        all += v - m;
+        if (!(v < at || (v == at && c >= (uint)label))) {   /* NaN counts as above */
+            hits = 0.0f;
+        }
+    }
+    STORE(max, r, m);
+    STORE(sum, r, s);
+    STORE(hit, r, hits);
+    STORE(loss, r, log(s) - (1.0f - smoothing) * (at - m) - smoothing * (all / (float)C));
+}
+
 KERNEL void cross_entropy_fwd(OUT(stats), IN(loss), IN(hit), uint R)
 {
     local float part[WG];

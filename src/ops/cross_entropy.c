@@ -17,15 +17,16 @@
 
 enum { SMOOTHING };
 enum { MAX, SUM };                /* saved */
-enum { ROWS, FWD, BWD };
+enum { ROWS, FEW, FWD, BWD };
+enum { MOST_FEW = 64 };           /* classes that one work-item sums */
 
 static const struct mt_attr attrs[] = {
     {"label_smoothing", MT_ATTR_NUM, .min = 0, .max = 1,
      .doc = "part of the target that is spread over all classes"},
     {0}};
 
-static const char *const kernels[] = {"cross_entropy_fwd_rows", "cross_entropy_fwd",
-                                      "cross_entropy_bwd", NULL};
+static const char *const kernels[] = {"cross_entropy_fwd_rows", "cross_entropy_fwd_few",
+                                      "cross_entropy_fwd", "cross_entropy_bwd", NULL};
 
 static int infer(struct mt_node *n)
 {
@@ -44,7 +45,8 @@ static int fwd(const struct mt_node *n, const struct mt_io *io)
     struct mt_tensor loss = io->scratch, hit = io->scratch;
 
     hit.off += R;
-    MT_TRY(mt_launch(io->dev, n->kernel[ROWS], mt_groups(R, MT_WG),
+    MT_TRY(mt_launch(io->dev, n->kernel[C <= MOST_FEW ? FEW : ROWS],
+                     C <= MOST_FEW ? mt_items(R, MT_WG) : mt_groups(R, MT_WG),
                      MT_ARGS(mt_t(&loss), mt_t(&hit), mt_t(&io->saved[MAX]),
                              mt_t(&io->saved[SUM]), mt_t(&io->in[0]), mt_t(&io->in[1]),
                              mt_u32(R), mt_u32(C), mt_f32((float)mt_attr_num(n, SMOOTHING)))));
