@@ -205,6 +205,23 @@ static void share_memory(struct mt_graph *g)
     }
 }
 
+/* An activation in place on the result of a node that can apply it needs no forward of its own;
+ * backward is as before, since it reads the result only. */
+static void fuse(struct mt_graph *g)
+{
+    for (int i = 0; i < g->nnode; i++) {
+        struct mt_gnode *gn = &g->node[i];
+        const struct mt_value *in = &g->value[gn->in[0]];
+        struct mt_node *before = in->node >= 0 ? &g->node[in->node].n : NULL;
+
+        if (gn->n.op->act != MT_GEMM_NOACT && before != NULL &&
+            (before->op->flags & MT_OP_FUSES) && g->value[gn->out[0]].root == in->root) {
+            before->act = gn->n.op->act;
+            gn->fused = 1;
+        }
+    }
+}
+
 static uint64_t lay_out(struct mt_gparam *p, int n)
 {
     uint64_t at = 0;
@@ -224,6 +241,7 @@ int mt_graph_finish(struct mt_graph *g, int output, int loss_node)
     g->output = output;
     g->loss = loss_node;
     share_memory(g);
+    fuse(g);
     g->param_size = lay_out(g->param, g->nparam);
     g->state_size = lay_out(g->state, g->nstate);
     return MOTLEY_OK;

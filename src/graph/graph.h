@@ -37,6 +37,7 @@ struct mt_gnode {
     int in[MT_MAXIN], out[MT_MAXIN];       /* values */
     int param[MT_MAXPARAM];                /* of graph.param */
     int state[MT_MAXPARAM];                /* of graph.state */
+    int fused;                             /* its forward is done by the node before it */
 };
 
 struct mt_graph {

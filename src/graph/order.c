@@ -30,7 +30,7 @@ static int add_forward(const struct mt_graph *g, int micro, struct mt_steps *out
     for (int i = 0; i < g->nnode; i++) {
         struct mt_step s = {.kind = &mt_step_fwd, .node = i, .micro = micro, .ticket = -1};
 
-        if (!(g->node[i].n.op->flags & MT_OP_VIEW)) {
+        if (!(g->node[i].n.op->flags & MT_OP_VIEW) && !g->node[i].fused) {
             MT_TRY(mt_steps_add(out, &s));
         }
     }
@@ -144,8 +144,12 @@ void mt_step_print(const struct mt_graph *g, const struct mt_step *s, char *buf,
     int used = snprintf(buf, (size_t)room, "%-7s", s->kind->name);
 
     if (s->node >= 0 && used < room) {
-        used += snprintf(buf + used, (size_t)(room - used), " %-16s micro %d",
-                         g->node[s->node].n.name, s->micro);
+        const struct mt_node *n = &g->node[s->node].n;
+        char name[64];
+
+        snprintf(name, sizeof name, "%s%s", n->name,
+                 n->act != MT_GEMM_NOACT && s->kind == &mt_step_fwd ? " + act" : "");
+        used += snprintf(buf + used, (size_t)(room - used), " %-20s micro %d", name, s->micro);
     }
     if (s->range.hi > s->range.lo && used < room) {
         used += snprintf(buf + used, (size_t)(room - used), " [%" PRIu64 ", %" PRIu64 ")",

@@ -85,7 +85,7 @@ static int prepare(struct mt_node *n, struct mt_dev *dev)
     int64_t O = mt_spec_last(&n->out[0]);
     struct mt_gemm g[MT_MAXGEMM] = {
         [GEMM_FWD] = {.trans_b = 1, .m = R, .n = O, .k = I, .alpha = 1, .varies = 'm',
-                      .has_bias = n->nparam > BIAS_PARAM},
+                      .has_bias = n->nparam > BIAS_PARAM, .act = n->act},
         [GEMM_DATA] = {.m = R, .n = I, .k = O, .alpha = 1, .varies = 'm'},
         [GEMM_WEIGHT] = {.trans_a = 1, .m = O, .n = I, .k = R, .alpha = 1, .varies = 'k'},
     };
@@ -160,6 +160,7 @@ const struct mt_op mt_op_linear = {
     .name = "linear",
     .doc = "linear layer over the last dimension, y = x W^T + b",
     .attrs = attrs,
+    .flags = MT_OP_FUSES,
     .keep = MT_KEEP_IN,
     .kernels = kernels,
     .infer = infer,

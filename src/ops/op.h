@@ -45,6 +45,7 @@ enum {
     MT_OP_VIEW = 1,      /* out[0] is in[0] under another shape: no memory, no kernel */
     MT_OP_INPLACE = 2,   /* out[0] may lie on in[0] (and din[0] on dout[0]) */
     MT_OP_LOSS = 4,      /* in: prediction, target; out[0]: MT_STATS sums; bwd takes no dout */
+    MT_OP_FUSES = 8,     /* fwd applies n->act to its result */
 };
 
 /* Elements of the output of a loss: sum of the loss, number of terms, hits (correct ones). */
@@ -81,6 +82,8 @@ struct mt_op {
     unsigned flags;
     unsigned keep;
     const char *const *kernels;   /* functions of cl/<name>.cl, to n->kernel[], ends in NULL */
+    enum mt_gemm_act act;         /* this operation is that activation: the producer of its input
+                                     may apply it; needs MT_OP_INPLACE */
 
     int (*infer)(struct mt_node *n);
     int (*prepare)(struct mt_node *n, struct mt_dev *dev);        /* optional */
@@ -103,6 +106,7 @@ struct mt_node {
     struct mt_param state[MT_MAXPARAM];
     struct mt_spec saved[MT_MAXPARAM];      /* written by fwd for bwd */
 
+    enum mt_gemm_act act;                   /* of the node that follows, done by this one's fwd */
     struct mt_kernel *kernel[MT_MAXKERNEL]; /* borrowed from the device */
     struct mt_gemm_plan *gemm[MT_MAXGEMM];  /* made by prepare, freed by mt_node_unbind */
     uint64_t scratch_bytes;                 /* the most that fwd or bwd needs */

@@ -48,6 +48,7 @@ const struct mt_op mt_op_relu = {
     .flags = MT_OP_INPLACE,
     .keep = MT_KEEP_OUT,
     .kernels = kernels,
+    .act = MT_GEMM_RELU,
     .infer = mt_node_elementwise,
     .fwd = fwd,
     .bwd = bwd,

@@ -59,6 +59,13 @@ static const char *const no_kernels[] = {NULL};
      .bwd = none}
 static const struct mt_op linear = OP("linear", 0, MT_KEEP_IN, infer_weight);
 static const struct mt_op act = OP("act", MT_OP_INPLACE, MT_KEEP_OUT, infer_same);
+static const struct mt_op fusing = {.name = "fusing", .flags = MT_OP_FUSES, .keep = MT_KEEP_IN,
+                                    .kernels = no_kernels, .infer = infer_weight, .fwd = none,
+                                    .bwd = none};
+static const struct mt_op rectify = {.name = "rectify", .flags = MT_OP_INPLACE,
+                                     .keep = MT_KEEP_OUT, .kernels = no_kernels,
+                                     .act = MT_GEMM_RELU, .infer = infer_same, .fwd = none,
+                                     .bwd = none};
 static const struct mt_op drop = OP("drop", MT_OP_INPLACE, 0, infer_same);
 static const struct mt_op smooth = OP("smooth", 0, MT_KEEP_IN, infer_same);
 static const struct mt_op view = OP("view", MT_OP_VIEW, 0, infer_same);
@@ -157,6 +164,30 @@ static void roots(void **state)
     assert_string_equal(g->param[0].name, "linear1.weight");
     assert_int_equal(g->param_size, 128);       /* 100 elements in blocks of 64 */
     assert_int_equal(mt_graph_weights(g), 100);
+}
+
+/* An activation is done by the product before it only where it would lie on its result. */
+static void activations_are_fused_in_place_only(void **state)
+{
+    struct mt_graph *g = ((struct fixture *)*state)->g;
+    struct mt_order_opt opt = {.mode = MT_TRAIN, .micros = 1};
+    struct mt_steps steps;
+    int l = add(g, &fusing, g->x, -1), a = add(g, &rectify, l, -1),
+        m = add(g, &fusing, a, -1), b = add(g, &rectify, m, -1), s = add(g, &sum, b, m), fwd = 0;
+
+    add(g, &loss, s, g->y);
+    assert_int_equal(mt_graph_finish(g, s, g->nnode - 1), MOTLEY_OK);
+    assert_int_equal(g->node[0].n.act, MT_GEMM_RELU);
+    assert_true(g->node[1].fused);
+    assert_int_equal(g->node[2].n.act, MT_GEMM_NOACT);   /* sum reads what is before it, too */
+    assert_false(g->node[3].fused);
+    assert_int_equal(mt_order(g, &opt, &steps), MOTLEY_OK);
+    for (int i = 0; i < steps.n; i++) {
+        fwd += steps.step[i].kind == &mt_step_fwd;
+        assert_true(steps.step[i].kind != &mt_step_fwd || steps.step[i].node != 1);
+    }
+    assert_int_equal(fwd, 5);
+    mt_steps_fini(&steps);
 }
 
 static void first_consumer_writes_others_add(void **state)
@@ -410,6 +441,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(roots, setup, teardown),
+        cmocka_unit_test_setup_teardown(activations_are_fused_in_place_only, setup, teardown),
         cmocka_unit_test_setup_teardown(first_consumer_writes_others_add, setup, teardown),
         cmocka_unit_test_setup_teardown(plan_reuses_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(living_items_never_overlap, setup, teardown),
