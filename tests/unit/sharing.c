@@ -1,7 +1,8 @@
-/* sharing.c -- two promises of the executor. Sharing memory changes no bit: random networks of real operations (in-place
- * results, views, values with several readers, add, dropout) give the same gradients and output
- * whether memory is shared as far as the plan can, or every result has memory of its own and all
- * of it is kept until backward. And lack of host memory at any request leaves nothing behind. */
+/* sharing.c -- two promises of the executor. Sharing memory changes no bit: random networks of real
+ * operations (in-place results, views, values with several readers, add, dropout) give the same
+ * gradients and output whether memory is shared as far as the plan can, or every result has memory
+ * of its own and all of it is kept until backward. And lack of host memory at any request leaves
+ * nothing behind. */
 #include "base/ctx.h"
 #include "base/rng.h"
 #include "config/config.h"
@@ -184,8 +185,11 @@ end:
 
 static void no_memory_leaves_nothing(void **state)
 {
-    static const char text[] = "model: [linear: 9, {residual: [linear: {size: 9, init: orthogonal}, "
-                               "relu]}, dropout]\nloss: cross_entropy\n";
+    static const char text[] = "model:\n"
+                               "  - linear: 9\n"
+                               "  - residual: [linear: {size: 9, init: orthogonal}, relu]\n"
+                               "  - dropout\n"
+                               "loss: cross_entropy\n";
     struct mt_config *config = NULL;
     int64_t live;
     int failed = 0, st = -1;
