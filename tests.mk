@@ -12,6 +12,7 @@
 # Exit codes: 0 passed, 77 could not run here (says why), 99 set-up failed, else failed.
 
 unit_tests =
+unit_tests += tests/unit/api
 unit_tests += tests/unit/assign
 unit_tests += tests/unit/attr
 unit_tests += tests/unit/base
@@ -31,6 +32,7 @@ unit_tests += tests/unit/init
 unit_tests += tests/unit/json
 unit_tests += tests/unit/kernels
 unit_tests += tests/unit/loader
+unit_tests += tests/unit/loop
 unit_tests += tests/unit/prog
 unit_tests += tests/unit/rng
 unit_tests += tests/unit/safetensors
@@ -50,8 +52,10 @@ sys_tests =
 sys_tests += tests/sys/accuracy.sh
 sys_tests += tests/sys/badinput.sh
 sys_tests += tests/sys/cli.sh
+sys_tests += tests/sys/data.sh
 sys_tests += tests/sys/death.sh
 sys_tests += tests/sys/install.sh
+sys_tests += tests/sys/mixed.sh
 sys_tests += tests/sys/resume.sh
 
 structure_tests =

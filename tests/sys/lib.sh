@@ -42,7 +42,7 @@ seed: 7
 data: {format: digits, n: 2000, held: 400, size: 12}
 model: [flatten, linear: 48, relu, dropout: 0.1, linear: 10]
 loss: cross_entropy
-optimizer: {type: adam, lr: 3e-3}
+optimizer: {type: adam, lr: 1e-2}
 schedule: {type: cosine, warmup: 10}
 train: {batch: 50, steps: 60, log_every: 5}
 checkpoint: {every: 20, keep: 10}
