@@ -1,8 +1,11 @@
 /* gemm.c -- providers are chosen, checked and dropped as promised: one that computes nonsense,
  * one that is right only in full multiples of its tile, one that writes beyond its rows and one
  * that reads C with beta 0 are each found out, named in one warning and never asked again; the
- * right one takes over; sizes that do not fit are refused; nothing is allocated in a run. */
+ * right one takes over; verdicts are kept on disk; sizes that do not fit are refused; nothing is
+ * allocated in a run. */
+#define _POSIX_C_SOURCE 200809L   /* mkdtemp */
 #include "base/ctx.h"
+#include "base/file.h"
 #include "device/buf.h"
 #include "device/dev.h"
 #include "device/gemm_impl.h"
@@ -151,6 +154,67 @@ static void wrong_providers_are_dropped(void **state)
     finds_out(w, "beyond in a batch", run_beyond, &batched);
 }
 
+/* Runs of a provider that only counts: how often it was asked is how often it was checked. */
+static int runs;
+
+static int run_counted(struct mt_dev *dev, const struct mt_gemm *g, void *state,
+                       const struct mt_gemm_call *call)
+{
+    runs++;
+    return mt_gemm_plain.run(dev, g, state, call);
+}
+
+/* A verdict is found again by another process (here: after the memory is forgotten), one of
+ * another shape is not, and a file that is damaged is no verdict. */
+static void verdicts_are_kept_on_disk(void **state)
+{
+    struct world *w = *state;
+    struct mt_gemm_provider counted = mt_gemm_plain;
+    const struct mt_gemm_provider *const table[] = {&counted, NULL};
+    struct mt_gemm other = shape;
+    struct mt_gemm_plan *plan;
+    char folder[] = "/tmp/motley-gemm-XXXXXX", path[512], **names = NULL;
+    int n = 0, first, kept = 0;
+
+    assert_non_null(mkdtemp(folder));
+    w->ctx->env.value[MT_ENV_CACHE] = folder;
+    counted.run = run_counted;
+    counted.version = version;
+    other.n++;
+    runs = 0;
+    assert_int_equal(mt_gemm_plan_among(w->dev, &shape, table, &plan), MOTLEY_OK);
+    mt_gemm_plan_free(plan);
+    first = runs;
+    assert_true(first > 0);
+    mt_gemm_memo_free(w->dev);
+    assert_int_equal(mt_gemm_plan_among(w->dev, &shape, table, &plan), MOTLEY_OK);
+    mt_gemm_plan_free(plan);
+    assert_int_equal(runs, first);
+    assert_int_equal(mt_gemm_plan_among(w->dev, &other, table, &plan), MOTLEY_OK);
+    mt_gemm_plan_free(plan);
+    assert_true(runs > first);
+
+    mt_gemm_memo_free(w->dev);
+    assert_int_equal(mt_dir_list(w->ctx, folder, &names, &n), MOTLEY_OK);
+    for (int i = 0; i < n; i++) {
+        if (strncmp(names[i], "gemm-", 5) == 0) {
+            kept++;
+            snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+            assert_int_equal(mt_file_write(w->ctx, path, "good\n", 5), MOTLEY_OK);
+        }
+    }
+    assert_int_equal(kept, 2);
+    first = runs;
+    assert_int_equal(mt_gemm_plan_among(w->dev, &shape, table, &plan), MOTLEY_OK);
+    mt_gemm_plan_free(plan);
+    assert_true(runs > first);
+    mt_gemm_memo_free(w->dev);
+    mt_dir_list_free(w->ctx, names, n);
+    w->ctx->env.value[MT_ENV_CACHE] = "off";
+    snprintf(path, sizeof path, "rm -rf %s", folder);
+    assert_int_equal(system(path), 0);
+}
+
 static void a_pin_is_obeyed(void **state)
 {
     struct world *w = *state;
@@ -235,6 +299,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(wrong_providers_are_dropped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(verdicts_are_kept_on_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pin_is_obeyed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sizes_are_checked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_run_allocates_nothing, set_up, tear_down),
