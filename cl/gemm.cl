@@ -79,5 +79,5 @@ void gemm_epilogue(OUT(c), IN(bias), uint m, uint n, uint batch, ulong ldc, ulon
     float v = keep ? LOAD(c, at) : 0.0f;
 
     v += add_bias ? LOAD(bias, col) : 0.0f;
-    STORE(c, at, relu ? fmax(v, 0.0f) : v);
+    STORE(c, at, relu && v <= 0.0f ? 0.0f : v);   /* NaN stays, fmax would hide it */
 }

@@ -294,7 +294,7 @@ static inline float finish(float x, float alpha, float c, float bias, uint what)
     x *= alpha;
     x = what & ADD ? x + c : x;
     x = what & BIAS ? x + bias : x;
-    return what & RELU ? fmax(x, 0.0f) : x;
+    return (what & RELU) && x <= 0.0f ? 0.0f : x;   /* NaN stays, fmax would hide it */
 }
 
 /* x (rows, NR), of which nq columns count, into C; c points at its first element there. */
@@ -338,7 +338,7 @@ static inline void store(global float *c, ulong ld, global const float *bias, lo
                 v += GLOAD(bias + j);
             }
             if (what & RELU) {
-                v = fmax(v, (vec)0.0f);
+                v = v <= (vec)0.0f ? (vec)0.0f : v;
             }
             GSTORE(v, c + j);
         }
