@@ -25,9 +25,9 @@ KERNEL void adam_update(OUT(p), IN(g), OUT(m), OUT(v), IN_U32(group), IN(scalar)
         floatv m1 = fma((floatv)(beta1), LOADV(m, i), rest1 * d);
         floatv v1 = fma((floatv)(beta2), LOADV(v, i), rest2 * (d * d));
 
-        STOREV(m, i, m1);
-        STOREV(v, i, v1);
+        STOREV(m, i, same_zero(m1));
+        STOREV(v, i, same_zero(v1));
         floatv below = fma(same_sqrt(v1), (floatv)(root), (floatv)(eps));
-        STOREV(p, i, fma((floatv)(-rate), same_div(m1, below), w));
+        STOREV(p, i, same_zero(fma((floatv)(-rate), same_div(m1, below), w)));
     }
 }

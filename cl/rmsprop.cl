@@ -12,7 +12,7 @@ KERNEL void rmsprop_update(OUT(p), IN(g), OUT(v), IN_U32(group), IN(scalar), uin
         floatv d = fma(wd, w, LOADV(g, i) * LOAD(scalar, 0));
         floatv s = fma((floatv)(alpha), LOADV(v, i), rest * (d * d));
 
-        STOREV(v, i, s);
-        STOREV(p, i, fma((floatv)(-lr), same_div(d, same_sqrt(s) + eps), w));
+        STOREV(v, i, same_zero(s));
+        STOREV(p, i, same_zero(fma((floatv)(-lr), same_div(d, same_sqrt(s) + eps), w)));
     }
 }

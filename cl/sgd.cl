@@ -10,7 +10,7 @@ KERNEL void sgd_update(OUT(p), IN(g), IN_U32(group), IN(scalar), uint n, float l
         floatv w = LOADV(p, i), wd = (floatv)(LOAD(group, i / 64) ? decay : 0.0f);
         floatv d = fma(wd, w, LOADV(g, i) * LOAD(scalar, 0));
 
-        STOREV(p, i, fma((floatv)(-lr), d, w));
+        STOREV(p, i, same_zero(fma((floatv)(-lr), d, w)));
     }
 }
 
@@ -25,10 +25,10 @@ KERNEL void sgd_update_momentum(OUT(p), IN(g), OUT(m), IN_U32(group), IN(scalar)
         floatv d = fma(wd, w, LOADV(g, i) * LOAD(scalar, 0));
         floatv b = fma(mu, LOADV(m, i), d);
 
-        STOREV(m, i, b);
+        STOREV(m, i, same_zero(b));
         if (nesterov != 0.0f) {
             b = fma(mu, b, d);
         }
-        STOREV(p, i, fma((floatv)(-lr), b, w));
+        STOREV(p, i, same_zero(fma((floatv)(-lr), b, w)));
     }
 }
