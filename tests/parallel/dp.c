@@ -143,12 +143,11 @@ static float *weights(struct job *j, struct net *n)
     return w;
 }
 
-/* First position where the bits differ, -1: none. The sign of a zero does not count: Mesa's
- * llvmpipe (22.3) makes -0 of fma(-lr, 0, 0), in the gaps between parameters above all. */
+/* First position where the bits differ, -1: none. */
 static int64_t same_bits(const float *a, const float *b, uint64_t n)
 {
     for (uint64_t i = 0; i < n; i++) {
-        if (memcmp(&a[i], &b[i], sizeof *a) != 0 && !(a[i] == 0 && b[i] == 0)) {
+        if (memcmp(&a[i], &b[i], sizeof *a) != 0) {
             return (int64_t)i;
         }
     }
