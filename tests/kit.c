@@ -449,7 +449,7 @@ static int check_inplace(struct mt_rig *b, const struct kept *k)
     mt_slot_guards(&b->in[0], "output", 0, &x);
     MT_TRY(mt_rig_blank_gradients(b));
     mt_rig_io(b, MT_TRAIN, 1);
-    if (b->n.op->keep & MT_KEEP_OUT) {
+    if (b->n.keep & MT_KEEP_OUT) {
         b->io.out[0] = b->in[0].t;
     }
     b->io.din[0] = b->io.dout[0];

@@ -332,7 +332,6 @@ int mt_rig_draw(struct mt_rig *b)
 
 void mt_rig_io(struct mt_rig *b, enum mt_mode mode, int backward)
 {
-    const struct mt_op *op = b->n.op;
     struct mt_io *io = &b->io;
 
     memset(io, 0, sizeof *io);
@@ -343,10 +342,10 @@ void mt_rig_io(struct mt_rig *b, enum mt_mode mode, int backward)
     io->first = 5;
     io->want = MT_WANT_DATA | MT_WANT_PARAM;
     for (int i = 0; i < MT_MAXIN; i++) {
-        if (!backward || (op->keep & MT_KEEP_IN)) {
+        if (!backward || (b->n.keep & MT_KEEP_IN)) {
             io->in[i] = b->in[i].t;
         }
-        if (!backward || (op->keep & MT_KEEP_OUT)) {
+        if (!backward || (b->n.keep & MT_KEEP_OUT)) {
             io->out[i] = b->out[i].t;
         }
         io->din[i] = b->din[i].t;

@@ -79,6 +79,7 @@ static void fill_io(const struct mt_exec *x, const struct mt_step *s, int64_t lo
     const struct mt_gnode *gn = &x->graph->node[s->node];
     const struct mt_node *n = &gn->n;
     int64_t rows = hi - lo;
+    int forward = s->kind == &mt_step_fwd;
 
     memset(io, 0, sizeof *io);
     io->dev = x->dev;
@@ -91,12 +92,18 @@ static void fill_io(const struct mt_exec *x, const struct mt_step *s, int64_t lo
     io->acc_param = s->acc_param;
     for (int i = 0; i < n->nin; i++) {
         io->in[i] = value_tensor(x, gn->in[i], s->micro, lo, rows);
+        if (!forward && !(n->keep & MT_KEEP_IN)) {
+            io->in[i].buf = NULL;   /* its memory may hold something else by now */
+        }
         if (x->graph->value[gn->in[i]].needs_grad) {
             io->din[i] = grad_tensor(x, gn->in[i], s->micro, rows);
         }
     }
     for (int i = 0; i < n->nout; i++) {
         io->out[i] = value_tensor(x, gn->out[i], s->micro, lo, rows);
+        if (!forward && !(n->keep & MT_KEEP_OUT)) {
+            io->out[i].buf = NULL;
+        }
         io->dout[i] = grad_tensor(x, gn->out[i], s->micro, rows);
     }
     for (int i = 0; i < n->nparam; i++) {
@@ -155,17 +162,17 @@ static void bwd_uses(const struct mt_graph *g, const struct mt_step *s, struct m
     for (int i = 0; i < gn->n.nin; i++) {
         const struct mt_value *v = &g->value[gn->in[i]];
 
-        if (op->keep & MT_KEEP_IN) {
+        if (gn->n.keep & MT_KEEP_IN) {
             use(u, MT_ITEM_VALUE, v->root, s->micro);
         }
-        if (v->needs_grad) {
+        if (v->needs_grad && (s->want & MT_WANT_DATA)) {
             use(u, MT_ITEM_GRAD, v->root, s->micro);
         }
     }
     for (int i = 0; i < gn->n.nout; i++) {
         const struct mt_value *v = &g->value[gn->out[i]];
 
-        if (op->keep & MT_KEEP_OUT) {
+        if (gn->n.keep & MT_KEEP_OUT) {
             use(u, MT_ITEM_VALUE, v->root, s->micro);
         }
         if (!(op->flags & MT_OP_LOSS)) {
@@ -173,6 +180,26 @@ static void bwd_uses(const struct mt_graph *g, const struct mt_step *s, struct m
         }
     }
     use_common(g, s, u);
+}
+
+static int zero_tensor(const struct mt_tensor *t)
+{
+    return mt_buf_fill(t->buf, t->off * 4, mt_spec_bytes(&t->spec), 0);
+}
+
+/* Results that are no samples (statistics) are zero where there are no samples. */
+static int zero_outputs(struct mt_exec *x, const struct mt_step *s)
+{
+    const struct mt_gnode *gn = &x->graph->node[s->node];
+
+    for (int i = 0; i < gn->n.nout; i++) {
+        if (!gn->n.out[i].batched) {
+            struct mt_tensor t = value_tensor(x, gn->out[i], s->micro, 0, 0);
+
+            MT_TRY(zero_tensor(&t));
+        }
+    }
+    return MOTLEY_OK;
 }
 
 static int run_fwd(struct mt_exec *x, const struct mt_step *s)
@@ -183,16 +210,27 @@ static int run_fwd(struct mt_exec *x, const struct mt_step *s)
 
     mt_exec_micro(x, x->batch.rows, s->micro, &lo, &hi);
     if (lo == hi) {
-        return MOTLEY_OK;
+        return zero_outputs(x, s);
     }
     fill_io(x, s, lo, hi, &io);
     return n->op->fwd(n, &io);
 }
 
-/* A process without samples contributes gradients of zero. */
-static int zero_params(struct mt_exec *x, const struct mt_step *s)
+/* A process without samples contributes gradients of zero: of parameters, and of values that are
+ * no samples. */
+static int zero_gradients(struct mt_exec *x, const struct mt_step *s)
 {
     const struct mt_gnode *gn = &x->graph->node[s->node];
+
+    for (int i = 0; i < gn->n.nin && (s->want & MT_WANT_DATA); i++) {
+        const struct mt_value *v = &x->graph->value[gn->in[i]];
+
+        if (v->needs_grad && !v->spec.batched && !(s->acc_in >> i & 1u)) {
+            struct mt_tensor t = grad_tensor(x, gn->in[i], s->micro, 0);
+
+            MT_TRY(zero_tensor(&t));
+        }
+    }
 
     for (int i = 0; i < gn->n.nparam && (s->want & MT_WANT_PARAM); i++) {
         const struct mt_range *r = &x->graph->param[gn->param[i]].range;
@@ -212,7 +250,7 @@ static int run_bwd(struct mt_exec *x, const struct mt_step *s)
 
     mt_exec_micro(x, x->batch.rows, s->micro, &lo, &hi);
     if (lo == hi) {
-        return zero_params(x, s);
+        return zero_gradients(x, s);
     }
     fill_io(x, s, lo, hi, &io);
     return n->op->bwd(n, &io);

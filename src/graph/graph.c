@@ -146,6 +146,8 @@ int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const char *name,
         g->value[gn->out[i]].needs_grad = grad || n->nparam > 0;
     }
     if (op->flags & MT_OP_VIEW) {
+        MT_BUG_IF(n->in[0].dim[0] != n->out[0].dim[0] ||
+                  mt_spec_count(&n->in[0]) != mt_spec_count(&n->out[0]));
         g->value[gn->out[0]].base = g->value[in[0]].base;
     }
     *out0 = gn->out[0];
@@ -159,7 +161,7 @@ static int result_is_kept(const struct mt_graph *g, int root)
         const struct mt_gnode *gn = &g->node[i];
 
         for (int o = 0; o < gn->n.nout; o++) {
-            if (g->value[gn->out[o]].root == root && (gn->n.op->keep & MT_KEEP_OUT)) {
+            if (g->value[gn->out[o]].root == root && (gn->n.keep & MT_KEEP_OUT)) {
                 return 1;
             }
         }
@@ -168,7 +170,8 @@ static int result_is_kept(const struct mt_graph *g, int root)
 }
 
 /* Gives every value its root. In-place results take the memory of their input where nobody else
- * reads that input and nobody's backward reads what was there. The caller reads the output. */
+ * reads that input and nobody's backward reads what was there. The caller reads the output. With
+ * parameters the gradient must last for a second call of backward, so nothing is in place. */
 static void share_memory(struct mt_graph *g)
 {
     g->value[g->value[g->output].base].consumers++;
@@ -180,10 +183,8 @@ static void share_memory(struct mt_graph *g)
         }
     }
     for (int v = 0; v < g->nvalue; v++) {
-        g->value[v].root = -1;
+        g->value[v].root = g->value[v].node < 0 ? v : -1;
     }
-    g->value[g->x].root = g->x;
-    g->value[g->y].root = g->y;
     for (int i = 0; i < g->nnode; i++) {
         const struct mt_gnode *gn = &g->node[i];
         const struct mt_op *op = gn->n.op;
@@ -193,7 +194,7 @@ static void share_memory(struct mt_graph *g)
 
             v->root = v->base != gn->out[o] ? g->value[v->base].root : gn->out[o];
         }
-        if (op->flags & MT_OP_INPLACE) {
+        if ((op->flags & MT_OP_INPLACE) && gn->n.nparam == 0) {
             const struct mt_value *in = &g->value[gn->in[0]];
             int root = in->root;
 

@@ -45,6 +45,7 @@ int mt_node_infer(struct mt_node *n)
     for (int i = 0; i < n->nin; i++) {
         MT_TRY(check_spec(n, "input", i, &n->in[i]));
     }
+    n->keep = n->op->keep;
     MT_TRY(n->op->infer(n));
     MT_BUG_IF(n->nout < 1 || n->nout > MT_MAXIN || n->nparam > MT_MAXPARAM ||
               n->nstate > MT_MAXPARAM || n->nsaved > MT_MAXPARAM);

@@ -11,7 +11,8 @@
  *   - bwd *writes* din[i], or adds to it if io->acc_in has bit i (another consumer was first);
  *     it *writes* dparam[i], or adds if io->acc_param has bit i (a micro-batch or another user
  *     of the parameter was first). din[i].buf is NULL where nobody wants that gradient;
- *     io->want says whether data gradients, parameter gradients or both are asked for
+ *     they are written in ascending order, since two of them may be the same memory (add(x, x)),
+ *     of which the later one has its acc bit. io->want says whether data gradients, parameter gradients or both are asked for
  *     (schedules may ask in two calls).
  *   - tensors in io carry the actual number of samples in dim[0]; it is at least 1 and at most
  *     the planned one. Nothing is padded.
@@ -99,6 +100,7 @@ struct mt_node {
     uint64_t stream;                        /* names the node's random numbers; from its name */
     union mt_attr_val attr[MT_MAXATTR];     /* in the order of op->attrs */
 
+    unsigned keep;                          /* as op->keep; infer may take bits away */
     int nin, nout, nparam, nstate, nsaved;
     struct mt_spec in[MT_MAXIN];            /* set before infer */
     struct mt_spec out[MT_MAXIN];

@@ -1,6 +1,6 @@
-/* exec.c -- small networks (linear, tanh or relu, linear, cross entropy) trained through graph, plan and
- * executor against the same training written out in double; one call or several micro-batches,
- * full and partial batches, a rank without samples, evaluation beside training; and a step that
+/* exec.c -- small networks (linear, tanh or relu, linear, cross entropy) trained through graph, plan
+ * and executor against the same training written out in double; one call or several
+ * micro-batches, full and partial batches, a rank without samples, evaluation beside training; and a step that
  * allocates nothing, counted. */
 #include "base/ctx.h"
 #include "base/rng.h"
@@ -329,6 +329,56 @@ static void misuse_is_refused(void **state)
     net_free(&n);
 }
 
+static int infer_statistics(struct mt_node *n)
+{
+    int64_t dim[1] = {4};
+
+    n->nout = 1;
+    n->out[0] = mt_spec_new(MT_F32, 0, 1, dim);
+    return MOTLEY_OK;
+}
+
+static int fwd_statistics(const struct mt_node *n, const struct mt_io *io)
+{
+    (void)n;
+    return mt_buf_fill(io->out[0].buf, io->out[0].off * 4, 16, 0x40e00000u);   /* 7 */
+}
+
+/* Values that are no samples must not keep what was in their memory when there are no samples. */
+static void statistics_of_no_samples_are_zero(void **state)
+{
+    static const char *const no_kernels[] = {NULL};
+    static const struct mt_op statistics = {.name = "statistics", .kernels = no_kernels,
+                                            .infer = infer_statistics, .fwd = fwd_statistics};
+    struct mt_order_opt order = {.mode = MT_EVAL, .micros = 1};
+    struct mt_exec_opt opt = {.mode = MT_EVAL, .micros = 1, .hold_output = 1};
+    union mt_attr_val attr[MT_MAXATTR] = {{0}};
+    struct mt_graph *g = NULL;
+    struct mt_steps steps;
+    struct mt_exec *x = NULL;
+    struct net n;
+    int out;
+
+    (void)state;
+    net_new(&n, 1);
+    ok(mt_graph_new(ctx, &n.batch.x.spec, &n.batch.y.spec, &g));
+    ok(mt_graph_add(g, &statistics, NULL, attr, &g->x, 1, &out));
+    ok(mt_graph_finish(g, out, -1));
+    ok(mt_order(g, &order, &steps));
+    ok(mt_exec_new(dev, g, n.store, &opt, &steps, &x));
+    for (int rows = B; rows >= 0; rows -= B) {
+        float got[4];
+
+        n.batch.rows = rows;
+        ok(mt_exec_run(x, &n.batch));
+        ok(mt_buf_read(mt_exec_output(x).buf, mt_exec_output(x).off * 4, sizeof got, got));
+        assert_true(got[0] == (rows > 0 ? 7 : 0) && got[3] == got[0]);
+    }
+    mt_exec_free(x);
+    mt_graph_free(g);
+    net_free(&n);
+}
+
 static void evaluation_sums_up(void **state)
 {
     struct oracle o;
@@ -409,6 +459,7 @@ int main(void)
         cmocka_unit_test(no_samples_change_nothing),
         cmocka_unit_test(data_and_parameter_gradients_apart),
         cmocka_unit_test(misuse_is_refused),
+        cmocka_unit_test(statistics_of_no_samples_are_zero),
         cmocka_unit_test(evaluation_sums_up),
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(same_bits_twice),
