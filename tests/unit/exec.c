@@ -1,7 +1,7 @@
-/* exec.c -- small networks (linear, tanh or relu, linear, cross entropy) trained through graph, plan
- * and executor against the same training written out in double; one call or several
- * micro-batches, full and partial batches, a rank without samples, evaluation beside training; and a step that
- * allocates nothing, counted. */
+/* exec.c -- small networks (linear, tanh or relu, linear, cross entropy) trained through graph,
+ * plan and executor against the same training written out in double; one call or several
+ * micro-batches, full and partial batches, a rank without samples, evaluation beside training;
+ * and a step that allocates nothing, counted. */
 #include "base/ctx.h"
 #include "base/rng.h"
 #include "config/config.h"
