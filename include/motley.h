@@ -123,6 +123,8 @@ MOTLEY_API void motley_stop(motley_ctx *ctx);
  * may report it; 0 if this process failed alone and the others may be waiting for it: report it
  * and call motley_abort. */
 MOTLEY_API int motley_error_shared(const motley_ctx *ctx);
+/* 1 in the process that speaks for the job: the lowest rank that is not known to have died. */
+MOTLEY_API int motley_speaks(const motley_ctx *ctx);
 /* Ends all processes of the job at once. Does not return. */
 MOTLEY_API void motley_abort(motley_ctx *ctx, int exit_code);
 

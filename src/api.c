@@ -180,6 +180,11 @@ int motley_error_shared(const motley_ctx *ctx)
     return ctx == NULL || ctx->job->shared || ctx->job->info->size == 1;
 }
 
+int motley_speaks(const motley_ctx *ctx)
+{
+    return ctx == NULL || mt_comm_speaker(ctx->job->comm) == ctx->job->info->rank;
+}
+
 void motley_abort(motley_ctx *ctx, int exit_code)
 {
     if (ctx != NULL) {

@@ -35,7 +35,7 @@ void cli_line(void *arg, const char *line);
 /* Text as a JSON string, with its quotes. */
 void cli_json_text(FILE *f, const char *text);
 
-/* SIGINT, SIGTERM and SIGUSR1 ask the context to stop; a second SIGINT or SIGTERM ends at once. */
+/* SIGINT, SIGTERM and SIGUSR1 ask the context to stop; a second SIGINT ends at once. */
 void cli_catch_signals(motley_ctx *ctx);
 
 /* Splits "CONFIG key=value ..." after options: *path, then settings. Fails without a path. */

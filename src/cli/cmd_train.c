@@ -22,9 +22,9 @@ static const char help[] =
     "  --dry-run         show the plan and stop, as `motley plan`\n"
     "  --quiet           no progress\n"
     "\n"
-    "SIGINT, SIGTERM and SIGUSR1 end training after a checkpoint, with exit code 3. mpirun\n"
-    "passes SIGTERM on, but kills after a short time (Open MPI: --mca\n"
-    "odls_base_sigkill_timeout SECONDS); SIGUSR1 to mpirun is passed on without that.\n";
+    "SIGINT, SIGTERM and SIGUSR1 to any process of the job end training after a checkpoint, with\n"
+    "exit code 3. mpirun passes SIGTERM on, but kills a second later; Open MPI waits longer with\n"
+    "--mca odls_base_sigkill_timeout SECONDS.\n";
 
 struct view {
     struct cli *cli;

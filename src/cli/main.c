@@ -5,11 +5,13 @@
 #define _POSIX_C_SOURCE 200809L
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const struct command {
@@ -96,6 +98,15 @@ static void print_error(struct cli *cli, int status, int with_who)
     }
 }
 
+/* Sleeps through signals: mpirun sends some when a process has died. */
+static void be_quiet(time_t seconds)
+{
+    struct timespec left = {seconds, 0};
+
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+}
+
 int cli_fail(struct cli *cli, int status)
 {
     int shared = motley_error_shared(cli->ctx);
@@ -106,10 +117,10 @@ int cli_fail(struct cli *cli, int status)
         }
         return code_of(status);
     }
-    /* Peers that notice a death notice it together: the lowest rank gets the word, and its abort
-     * ends the others while they wait. */
-    if (status == MOTLEY_ECOMM && !cli->prints) {
-        sleep(2);
+    /* All that wait for a dead process notice it, more or less together: one of them gets the
+     * word, and its abort ends the others while they are quiet. */
+    if (status == MOTLEY_ECOMM && !motley_speaks(cli->ctx)) {
+        be_quiet(3);
     }
     print_error(cli, status, 1);
     fflush(stderr);
@@ -124,7 +135,8 @@ static volatile sig_atomic_t signal_count;
 
 static void on_signal(int number)
 {
-    if (number != SIGUSR1 && signal_count++ > 0) {
+    /* Ctrl-C twice means now. SIGTERM may come more than once from one request of mpirun. */
+    if (number == SIGINT && signal_count++ > 0) {
         signal(number, SIG_DFL);
         raise(number);
         return;

@@ -56,7 +56,8 @@ int mt_job_agree(struct mt_job *job, int code)
 {
     int st = mt_comm_agree(job->comm, code);
 
-    job->shared = st < 0;
+    /* Where a process has died the others do not agree: each finds out by itself. */
+    job->shared = st < 0 && st != MOTLEY_ECOMM;
     return st;
 }
 

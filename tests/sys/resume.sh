@@ -90,6 +90,9 @@ wait $job
 code=$?
 after=$(date +%s)
 [ $code != 0 ] || say "kill -9: exit code 0"
+[ "$(grep -c '^motley: .*rank [0-2] (host .*) died: its process' "$TMPDIR/log")" = 1 ] &&
+    [ "$(grep -c '^motley: ' "$TMPDIR/log")" = 1 ] ||
+    say "kill -9: not one message that names rank, host and device: $(cat "$TMPDIR/log")"
 [ $((after - before)) -le 10 ] || say "kill -9: the job took $((after - before)) s to end"
 # shellcheck disable=SC2086
 ranks 3 train "$config" $long --quiet --resume || say "resuming after kill -9 failed"
