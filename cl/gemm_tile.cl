@@ -44,6 +44,11 @@
 #endif
 
 #define NR (2 * VW)
+
+/* Everything into the kernel: PoCL 3.1 with LLVM 15 (Debian 12, 2026-11) crashes while inlining a
+ * long function that clang has left outside. */
+#define INLINE static inline __attribute__((always_inline))
+
 #define TILES (RT ? 8 : 1)   /* packed at once; more than one only pays for short pieces */
 
 #if VW == 16
@@ -125,8 +130,8 @@ typedef vec loose __attribute__((aligned(4)));
         break;
 
 /* x (rows, 2 vectors) = packed rows r times packed panel s; wide: both vectors count. */
-static inline void tile(local vec *x, const local float *r, const local vec *s, uint rows,
-                        uint k, uint wide)
+INLINE void tile(local vec *x, const local float *r, const local vec *s, uint rows,
+                 uint k, uint wide)
 {
     switch (rows) {
     TILE_CASE(1)
@@ -154,7 +159,7 @@ static inline void tile(local vec *x, const local float *r, const local vec *s, 
 /* Columns q.. of S, k terms, nq columns, into panels; zeros in what is left of the last vector.
  * s points at S[0][q]; column j lies at s + j ld, k contiguous. Blocks of VW x VW are transposed
  * by interleaving vectors i and i + VW/2, log2(VW) times. */
-static inline void pack_columns(local vec *to, global const float *s, ulong ld, uint k, uint nq)
+INLINE void pack_columns(local vec *to, global const float *s, ulong ld, uint k, uint nq)
 {
     for (uint v = 0; v * VW < nq; v++, s += VW * ld) {
         local vec *t = to + v / 2 * (KC * 2) + v % 2;
@@ -197,7 +202,7 @@ static inline void pack_columns(local vec *to, global const float *s, ulong ld, 
 }
 #else
 /* The same where q is contiguous: along the rows of S, which cross all panels. */
-static inline void pack_columns(local vec *to, global const float *s, ulong ld, uint k, uint nq)
+INLINE void pack_columns(local vec *to, global const float *s, ulong ld, uint k, uint nq)
 {
     for (uint l = 0; l < k; l++, s += ld, to += 2) {
         uint j = 0;
@@ -225,8 +230,8 @@ static inline void pack_columns(local vec *to, global const float *s, ulong ld, 
 
 /* Tiles of rows into `to`, one behind another: tile u has rows at[u]..at[u + 1] of R, r points at
  * R[0][0] of the block of K. A tile lies as [row][KC], or as [k][MR] where p is contiguous. */
-static inline void pack_rows(local float *to, global const float *r, ulong ld, uint k,
-                             const uint *at, uint tiles)
+INLINE void pack_rows(local float *to, global const float *r, ulong ld, uint k,
+                      const uint *at, uint tiles)
 {
 #if RT
     uint l = 0;
@@ -273,7 +278,7 @@ static inline void pack_rows(local float *to, global const float *r, ulong ld, u
 #if !RT
 /* A share of the lines of the next tile, panel j of n: the loads then overlap with the products
  * instead of being waited for in pack_rows. */
-static inline void fetch_rows(global const float *r, ulong ld, uint k, uint j, uint n)
+INLINE void fetch_rows(global const float *r, ulong ld, uint k, uint j, uint n)
 {
     uint first = (uint)((ulong)k * j / n) & ~15u, last = (uint)((ulong)k * (j + 1) / n);
 
@@ -289,7 +294,7 @@ static inline void fetch_rows(global const float *r, ulong ld, uint k, uint j, u
 
 enum { ADD = 1, BIAS = 2, RELU = 4 };
 
-static inline float finish(float x, float alpha, float c, float bias, uint what)
+INLINE float finish(float x, float alpha, float c, float bias, uint what)
 {
     x *= alpha;
     x = what & ADD ? x + c : x;
@@ -298,8 +303,8 @@ static inline float finish(float x, float alpha, float c, float bias, uint what)
 }
 
 /* x (rows, NR), of which nq columns count, into C; c points at its first element there. */
-static inline void store(global float *c, ulong ld, global const float *bias, local const vec *x,
-                         uint rows, uint nq, float alpha, uint what)
+INLINE void store(global float *c, ulong ld, global const float *bias, local const vec *x,
+                  uint rows, uint nq, float alpha, uint what)
 {
     const local float *f = (const local float *)x;
 
