@@ -71,19 +71,19 @@ static void say_step(struct view *v, const motley_progress *p)
     if (p->steps > 0) {
         used += (size_t)snprintf(line + used, sizeof line - used, "/%" PRId64, p->steps);
     }
-    used += (size_t)snprintf(line + used, sizeof line - used, "  epoch %" PRId64, p->epoch);
+    used += (size_t)snprintf(line + used, sizeof line - used, " epoch %" PRId64, p->epoch);
     if (p->epochs > 0) {
         used += (size_t)snprintf(line + used, sizeof line - used, "/%" PRId64, p->epochs);
     }
-    used += (size_t)snprintf(line + used, sizeof line - used, "  loss %.4f", p->loss);
+    used += (size_t)snprintf(line + used, sizeof line - used, " loss %.4f", p->loss);
     if (p->accuracy >= 0) {
-        used += (size_t)snprintf(line + used, sizeof line - used, "  accuracy %.2f %%",
+        used += (size_t)snprintf(line + used, sizeof line - used, " accuracy %.1f%%",
                                  100 * p->accuracy);
     }
-    used += (size_t)snprintf(line + used, sizeof line - used, "  lr %.3g  %.0f samples/s", p->lr,
+    used += (size_t)snprintf(line + used, sizeof line - used, " lr %.3g %.0f/s", p->lr,
                              p->samples_per_second);
     if (p->seconds_left >= 0) {
-        snprintf(line + used, sizeof line - used, "  %s left",
+        snprintf(line + used, sizeof line - used, " %s left",
                  clock_text(p->seconds_left, left, sizeof left));
     }
     if (!v->terminal) {

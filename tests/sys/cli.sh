@@ -62,6 +62,22 @@ near "$(number loss "$TMPDIR/eval")" \
     say "eval and training judge the same weights differently"
 expect 0 "checkpoints/step-40" eval "$run" --checkpoint "$run/checkpoints/step-40"
 
+# Another program reads the weights.
+if python3 -c 'import safetensors.numpy' 2>/dev/null; then
+    python3 -c '
+import sys
+from safetensors.numpy import load_file
+w = load_file(sys.argv[1] + "/model.safetensors")
+o = load_file(sys.argv[1] + "/optim.safetensors")
+assert w["linear1.weight"].shape == (48, 144) and w["linear2.bias"].shape == (10,)
+assert sorted(w) == ["linear1.bias", "linear1.weight", "linear2.bias", "linear2.weight"]
+assert o["linear1.weight.exp_avg"].shape == (48, 144) and len(o) == 8
+assert abs(w["linear1.weight"]).max() < 10' "$run/checkpoints/step-60" ||
+        say "safetensors of Python reads something else"
+else
+    echo "not tried: safetensors of Python is not installed"
+fi
+
 # An image of 12 x 12 bytes, all 128, and two of them.
 head='\223NUMPY\001\000\166\000'
 bytes() {
