@@ -12,8 +12,8 @@
  *     it *writes* dparam[i], or adds if io->acc_param has bit i (a micro-batch or another user
  *     of the parameter was first). din[i].buf is NULL where nobody wants that gradient;
  *     they are written in ascending order, since two of them may be the same memory (add(x, x)),
- *     of which the later one has its acc bit. io->want says whether data gradients, parameter gradients or both are asked for
- *     (schedules may ask in two calls).
+ *     of which the later one has its acc bit. io->want says whether data gradients, parameter
+ *     gradients or both are asked for (schedules may ask in two calls).
  *   - tensors in io carry the actual number of samples in dim[0]; it is at least 1 and at most
  *     the planned one. Nothing is padded.
  *   - gradients are of the *sum* over samples; nobody divides by a batch size.
