@@ -62,6 +62,7 @@ static int run_all(struct mt_session *s, double sum[MT_STATS])
         MT_TRY(mt_feed_take(t->feed, &b.x, &b.y));
         b.rows = b.x.spec.dim[0];
         MT_TRY(mt_exec_run(t->exec, &b));
+        mt_feed_done(t->feed);
         if (i % CALLS_PER_READ == CALLS_PER_READ - 1) {
             MT_TRY(drain(t->exec, sum));
         }

@@ -1,5 +1,6 @@
-/* feed.c -- see feed.h. Life of a place: free, asked (windows open, the loader writes), taken
- * (windows closed, steps read it), free again with the next take. */
+/* feed.c -- see feed.h. Life of a place: free, opening (the windows wait for the step that read it),
+ * asked (the loader writes), taken (windows closed, a step reads it), free again when that step has
+ * been enqueued. */
 #define _POSIX_C_SOURCE 200809L
 #include "train/feed.h"
 
@@ -10,15 +11,16 @@
 #include <string.h>
 #include <time.h>
 
-#define PLACES 4   /* one in use, one still being given back, two ahead */
+#define PLACES 4   /* one that a step reads, one opening behind it, two ahead */
 
-enum state { FREE, ASKED, TAKEN };
+enum state { FREE, OPENING, ASKED, TAKEN };
 
 struct place {
     enum state state;
     struct mt_buf *x, *y;
     struct mt_window *wx, *wy;
     int64_t rows;
+    struct mt_load load;         /* what to read, when the windows are open */
     uint64_t ticket;
 };
 
@@ -108,7 +110,14 @@ static int open_place(struct mt_feed *f, struct place *p, int64_t rows)
         return MOTLEY_OK;
     }
     MT_TRY(mt_window_open(p->wx, p->x, 0, 4 * (uint64_t)(rows * f->x_size), MT_WINDOW_WRITE));
-    MT_TRY(mt_window_open(p->wy, p->y, 0, 4 * (uint64_t)(rows * f->y_size), MT_WINDOW_WRITE));
+    return mt_window_open(p->wy, p->y, 0, 4 * (uint64_t)(rows * f->y_size), MT_WINDOW_WRITE);
+}
+
+static int wait_open(struct place *p)
+{
+    if (p->rows == 0) {
+        return MOTLEY_OK;
+    }
     MT_TRY(mt_window_wait(p->wx));
     return mt_window_wait(p->wy);
 }
@@ -122,22 +131,57 @@ static int close_place(struct place *p)
     return mt_window_close(p->wy);
 }
 
+/* Gives a place to the loader if its windows are open, or, wait 1, when they are. */
+static int hand_over(struct mt_feed *f, struct place *p, int wait)
+{
+    int x_ready = 1, y_ready = 1;
+
+    if (p->state != OPENING) {
+        return MOTLEY_OK;
+    }
+    if (wait) {
+        MT_TRY(wait_open(p));
+    } else if (p->rows > 0) {
+        MT_TRY(mt_window_ready(p->wx, &x_ready));
+        MT_TRY(mt_window_ready(p->wy, &y_ready));
+    }
+    if (x_ready && y_ready) {
+        if (p->rows > 0) {
+            p->load.x = mt_window_host(p->wx);
+            p->load.y = mt_window_host(p->wy);
+            MT_TRY(mt_loader_ask(f->loader, &p->load, &p->ticket));
+        }
+        p->state = ASKED;
+    }
+    return MOTLEY_OK;
+}
+
+/* In the order in which they were asked for: tickets are waited for in that order. */
+static int hand_over_ready(struct mt_feed *f)
+{
+    for (int i = 0; i < f->asked; i++) {
+        struct place *p = &f->place[(f->head + i) % PLACES];
+
+        MT_TRY(hand_over(f, p, 0));
+        if (p->state == OPENING) {
+            break;
+        }
+    }
+    return MOTLEY_OK;
+}
+
 int mt_feed_ask(struct mt_feed *f, const struct mt_feed_ask *ask)
 {
     struct place *p = &f->place[(f->head + f->asked) % PLACES];
 
     MT_BUG_IF(p->state != FREE || ask->rows > f->x.dim[0]);
     MT_TRY(open_place(f, p, ask->rows));
-    if (ask->rows > 0) {
-        struct mt_load load = {.set = f->set, .seed = ask->seed, .epoch = ask->epoch,
-                               .first = ask->first, .count = ask->rows, .shuffle = ask->shuffle,
-                               .x = mt_window_host(p->wx), .y = mt_window_host(p->wy)};
-
-        MT_TRY(mt_loader_ask(f->loader, &load, &p->ticket));
-    }
-    p->state = ASKED;
+    p->load = (struct mt_load){.set = f->set, .seed = ask->seed, .epoch = ask->epoch,
+                               .first = ask->first, .count = ask->rows,
+                               .shuffle = ask->shuffle};
+    p->state = OPENING;
     f->asked++;
-    return MOTLEY_OK;
+    return hand_over_ready(f);
 }
 
 static void give_tensors(const struct mt_feed *f, const struct place *p, struct mt_tensor *x,
@@ -148,11 +192,17 @@ static void give_tensors(const struct mt_feed *f, const struct place *p, struct 
     x->spec.dim[0] = y->spec.dim[0] = p->rows;
 }
 
-static void take_place(struct mt_feed *f, int i)
+void mt_feed_done(struct mt_feed *f)
 {
     if (f->taken >= 0) {
         f->place[f->taken].state = FREE;
+        f->taken = -1;
     }
+}
+
+static void take_place(struct mt_feed *f, int i)
+{
+    mt_feed_done(f);
     f->place[i].state = TAKEN;
     f->taken = i;
     f->head = (i + 1) % PLACES;
@@ -164,6 +214,8 @@ int mt_feed_take(struct mt_feed *f, struct mt_tensor *x, struct mt_tensor *y)
     struct timespec from, to;
 
     MT_BUG_IF(f->asked == 0);
+    MT_TRY(hand_over(f, p, 1));
+    MT_TRY(hand_over_ready(f));
     if (p->rows > 0) {
         clock_gettime(CLOCK_MONOTONIC, &from);
         MT_TRY(mt_loader_wait(f->loader, p->ticket));
@@ -184,6 +236,7 @@ int mt_feed_put(struct mt_feed *f, const float *x, const void *y, int64_t rows,
 
     MT_BUG_IF(f->asked != 0 || p->state != FREE || rows > f->x.dim[0]);
     MT_TRY(open_place(f, p, rows));
+    MT_TRY(wait_open(p));
     if (rows > 0) {
         memcpy(mt_window_host(p->wx), x, 4 * (size_t)(rows * f->x_size));
         if (y != NULL) {
@@ -204,8 +257,11 @@ int mt_feed_reset(struct mt_feed *f)
 
     while (f->asked > 0) {
         struct place *p = &f->place[f->head];
-        int st = p->rows > 0 ? mt_loader_wait(f->loader, p->ticket) : MOTLEY_OK;
+        int st = wait_open(p);
 
+        if (p->state == ASKED && p->rows > 0) {
+            st = mt_loader_wait(f->loader, p->ticket);
+        }
         first = first < 0 ? first : st;
         st = close_place(p);
         first = first < 0 ? first : st;

@@ -2,8 +2,9 @@
  *
  * A few places on the device, each seen through two windows. The loader's thread writes into the
  * windows: where host and device share memory that is the device's memory itself, elsewhere
- * pinned memory that is copied on the transfer queue. A place is opened again only when the step
- * after the one that used it has been enqueued, so opening waits for nothing that still runs. */
+ * pinned memory that is copied on the transfer queue. A place is given back right after the step
+ * that reads it has been enqueued; its windows open when that step has run, while the host goes on,
+ * and the loader gets it then. So neither device nor host wait while reading keeps up. */
 #ifndef MT_TRAIN_FEED_H
 #define MT_TRAIN_FEED_H
 
@@ -32,9 +33,11 @@ struct mt_feed_ask {
 /* Whether a place is free for another mt_feed_ask. */
 int mt_feed_room(const struct mt_feed *f);
 int mt_feed_ask(struct mt_feed *f, const struct mt_feed_ask *ask);
-/* The oldest batch asked for, ready for commands enqueued from now on; the batch before it is
- * given back. Waits for reading if it is late. */
+/* The oldest batch asked for, ready for commands enqueued from now on. Waits for reading if it is
+ * late. */
 int mt_feed_take(struct mt_feed *f, struct mt_tensor *x, struct mt_tensor *y);
+/* The batch taken has been read by all commands that will: call after enqueueing them. */
+void mt_feed_done(struct mt_feed *f);
 /* Copies the caller's samples in place of mt_feed_ask and mt_feed_take; y may be NULL. */
 int mt_feed_put(struct mt_feed *f, const float *x, const void *y, int64_t rows,
                 struct mt_tensor *tx, struct mt_tensor *ty);

@@ -174,9 +174,10 @@ static int one_step(struct loop *l)
 
     mt_session_share(s, now.rows, &b.first, &hi);
     b.rows = hi - b.first;
-    MT_TRY(ask_ahead(l));
     MT_TRY(mt_feed_take(s->train.feed, &b.x, &b.y));
     MT_TRY(mt_exec_run(s->train.exec, &b));
+    mt_feed_done(s->train.feed);
+    MT_TRY(ask_ahead(l));
     MT_TRY(mt_late_push(l->late, &now, &old, &have));
     advance(l, &here);
     s->pos.epoch = here.epoch;
@@ -364,6 +365,7 @@ static int run(struct loop *l)
     if (l->total > 0 && s->pos.step >= l->total) {
         l->reason = "nothing left to do";
     }
+    MT_TRY(ask_ahead(l));
     while (l->reason == NULL) {
         MT_TRY(one_step(l));
         MT_TRY(between(l));
