@@ -7,11 +7,12 @@ KERNEL void rng_fill(OUT_U32(bits), uint n, uint k0, uint k1, uint c1, uint c2, 
     uint i = get_global_id(0);
 
     if (i < n) {
-        uint4 r = mt_philox((uint2)(k0, k1), (uint4)(i, c1, c2, c3));
+        uintv x = i, y = c1, z = c2, w = c3;
 
-        STORE(bits, 4 * (ulong)i, r.x);
-        STORE(bits, 4 * (ulong)i + 1, r.y);
-        STORE(bits, 4 * (ulong)i + 2, r.z);
-        STORE(bits, 4 * (ulong)i + 3, r.w);
+        mt_philox((uint2)(k0, k1), &x, &y, &z, &w);
+        STORE(bits, 4 * (ulong)i, x);
+        STORE(bits, 4 * (ulong)i + 1, y);
+        STORE(bits, 4 * (ulong)i + 2, z);
+        STORE(bits, 4 * (ulong)i + 3, w);
     }
 }

@@ -9,7 +9,8 @@
     X(DEVICE, "MOTLEY_DEVICE", "device to use: platform:device, part of a name, cpu, gpu")    \
     X(LOG, "MOTLEY_LOG", "categories and levels of messages: dev,comm=2 or all=2")            \
     X(DEBUG, "MOTLEY_DEBUG", "words: guard (fill and check memory), nan (check each step), "  \
-                             "agree (compare replicas each step)")                            \
+                             "agree (compare replicas each step), "                           \
+                             "scalar (kernels on a CPU as on a GPU)")                            \
     X(CL_DIR, "MOTLEY_CL_DIR", "folder of kernel files to use instead of the embedded text")  \
     X(CL_FLAGS, "MOTLEY_CL_FLAGS", "extra options for the OpenCL compiler")                   \
     X(CACHE, "MOTLEY_CACHE", "folder for program binaries, or off")                           \

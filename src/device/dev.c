@@ -421,6 +421,12 @@ const struct mt_dev_info *mt_dev_info(const struct mt_dev *dev)
     return &dev->info;
 }
 
+int mt_dev_vector(const struct mt_dev *dev)
+{
+    return dev->info.type == MT_DEV_CPU && !mt_env_has(&dev->ctx->env, MT_ENV_DEBUG, "scalar")
+               ? 16 : 1;
+}
+
 struct mt_ctx *mt_dev_ctx(const struct mt_dev *dev)
 {
     return dev->ctx;

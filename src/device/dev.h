@@ -60,6 +60,9 @@ void mt_dev_close(struct mt_dev *dev);
 const struct mt_dev_info *mt_dev_info(const struct mt_dev *dev);
 struct mt_ctx *mt_dev_ctx(const struct mt_dev *dev);
 const char *mt_dev_type_name(enum mt_dev_type type);
+/* Elements that a work-item of elementwise kernels takes where they have both forms, V of
+ * cl/motley.clh: 16 on CPUs, 1 elsewhere and with MOTLEY_DEBUG=scalar. */
+int mt_dev_vector(const struct mt_dev *dev);
 
 int mt_dev_flush(struct mt_dev *dev);    /* commands are on their way; returns at once */
 int mt_dev_finish(struct mt_dev *dev);   /* waits for both queues: set-up, tests, measuring */

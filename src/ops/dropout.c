@@ -7,12 +7,16 @@
  *
  * N. Srivastava et al.: Dropout, JMLR 15 (2014). The mask is a function of (seed, node, step,
  * position of the sample in the global batch, element), so backward and recomputation draw it
- * again, and neither the number of ranks nor that of micro-batches changes it: one Philox call,
- * key (seed, MT_RNG_DROPOUT, node), counter (element / 4, sample, step), decides 4 elements. An
- * element is dropped if its 32 bits are below rate 2^32. */
+ * again, and neither the number of ranks nor that of micro-batches changes it. One Philox call with
+ * key (seed, MT_RNG_DROPOUT, node) decides 4 elements: element e of a sample looks at word
+ * e % 64 / 16 of counter (e / 64 * 16 + e % 16, sample, step), so that 16 calls side by side decide
+ * 64 neighbours. An element is dropped if its 32 bits are below rate 2^32. */
 #include "ops/op.h"
 
 #include "base/rng.h"
+#include "device/dev.h"
+
+#include <stdio.h>
 
 enum { RATE };
 enum { APPLY, COPY };
@@ -24,6 +28,14 @@ static const struct mt_attr attrs[] = {
 
 static const char *const kernels[] = {"dropout_apply", "dropout_copy", NULL};
 
+static int prepare(struct mt_node *n, struct mt_dev *dev)
+{
+    char defines[16];
+
+    snprintf(defines, sizeof defines, "-DV=%d", mt_dev_vector(dev));
+    return mt_kernel_get(dev, "dropout", "dropout_apply", defines, &n->kernel[APPLY]);
+}
+
 /* y = x m / (1 - rate): forward and backward are the same. */
 static int apply(const struct mt_node *n, const struct mt_io *io, const struct mt_tensor *y,
                  const struct mt_tensor *x, unsigned acc)
@@ -32,7 +44,7 @@ static int apply(const struct mt_node *n, const struct mt_io *io, const struct m
     uint32_t R = (uint32_t)x->spec.dim[0], N = (uint32_t)(mt_spec_count(&x->spec) / R);
     double rate = mt_attr_num(n, RATE);
     uint32_t limit = (uint32_t)(rate * 4294967296.0);
-    uint64_t items = (uint64_t)R * ((N + 3) / 4);
+    uint64_t items = (uint64_t)R * ((N + 63) / 64) * (uint64_t)(16 / mt_dev_vector(io->dev));
 
     return mt_launch(io->dev, n->kernel[APPLY], mt_items(items, MT_WG),
                      MT_ARGS(mt_t(y), mt_t(x), mt_u32(R), mt_u32(N), mt_u32(key.k[0]),
@@ -83,6 +95,7 @@ const struct mt_op mt_op_dropout = {
     .flags = MT_OP_INPLACE,
     .kernels = kernels,
     .infer = mt_node_elementwise,
+    .prepare = prepare,
     .fwd = fwd,
     .bwd = bwd,
     .cost = cost,

@@ -86,7 +86,7 @@ int mt_optim_bind_vector(struct mt_optim *o, struct mt_dev *dev, int vector)
 
 int mt_optim_bind(struct mt_optim *o, struct mt_dev *dev)
 {
-    return mt_optim_bind_vector(o, dev, mt_dev_info(dev)->type == MT_DEV_CPU ? 16 : 1);
+    return mt_optim_bind_vector(o, dev, mt_dev_vector(dev));
 }
 
 int mt_optim_update(const struct mt_optim *o, struct mt_dev *dev, const struct mt_optim_args *a)

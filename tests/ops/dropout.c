@@ -1,6 +1,6 @@
 /* dropout.c -- proves that the mask of dropout is the one that the generator of base/rng.c
  * gives for (seed, node, step, position in the global batch, element), in forward and backward,
- * for samples whose size is no multiple of 4, and that evaluation is the identity.
+ * for samples whose size is no multiple of 16 or 64, and that evaluation is the identity.
  *
  * Bound, in half-ulps: the factor 1 / (1 - rate) as a float (1) and the product (1). */
 #include "tests/kit.h"
@@ -15,13 +15,14 @@ static void ref(const struct mt_ref *r)
 
     for (int64_t s = 0; s < R; s++) {
         for (int64_t e = 0; e < N; e++) {
-            uint32_t c[4] = {(uint32_t)(e / 4), (uint32_t)(r->first + s), (uint32_t)r->step, 0};
+            uint32_t c[4] = {(uint32_t)(e / 64 * 16 + e % 16), (uint32_t)(r->first + s),
+                             (uint32_t)r->step, 0};
             double x = r->in[0][s * N + e];
             uint32_t bits[4];
 
             mt_rng_bits(key, c, bits);
             if (r->mode == MT_TRAIN) {
-                x = bits[e % 4] / 4294967296.0 < rate ? 0 : x / (1 - rate);
+                x = bits[e % 64 / 16] / 4294967296.0 < rate ? 0 : x / (1 - rate);
             }
             r->out[0][s * N + e] = x;
         }
