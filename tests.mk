@@ -56,6 +56,7 @@ sys_tests += tests/sys/data.sh
 sys_tests += tests/sys/death.sh
 sys_tests += tests/sys/install.sh
 sys_tests += tests/sys/mixed.sh
+sys_tests += tests/sys/scalar.sh
 sys_tests += tests/sys/resume.sh
 
 structure_tests =

@@ -1,6 +1,6 @@
-/* feed.c -- see feed.h. Life of a place: free, opening (the windows wait for the step that read it),
- * asked (the loader writes), taken (windows closed, a step reads it), free again when that step has
- * been enqueued. */
+/* feed.c -- see feed.h. Life of a place: free, opening (the windows wait for the step that read
+ * it), asked (the loader writes), taken (windows closed, a step reads it), free again when that
+ * step has been enqueued. */
 #define _POSIX_C_SOURCE 200809L
 #include "train/feed.h"
 
