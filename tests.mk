@@ -58,6 +58,7 @@ sys_tests += tests/sys/install.sh
 sys_tests += tests/sys/mixed.sh
 sys_tests += tests/sys/scalar.sh
 sys_tests += tests/sys/resume.sh
+sys_tests += tests/sys/trace.sh
 
 structure_tests =
 structure_tests += tests/complete.sh

@@ -198,6 +198,9 @@ typedef struct motley_run_opt {
     int64_t x_dim[MOTLEY_MAX_RANK];
     int64_t classes;                   /* > 0: a target is one int32_t below it */
     int64_t y_size;                    /* classes == 0: a target is y_size floats */
+    int trace;                         /* 1: from here on the context keeps a timeline, for
+                                          motley_trace_save; in all processes, and with the first
+                                          run of the context, which opens the device */
 } motley_run_opt;
 
 /* Opens the device and the data, builds and checks everything, allocates all memory, and makes
@@ -284,6 +287,11 @@ typedef struct motley_stats {
  * NULL, then nothing is waited for. Collective. */
 MOTLEY_CALL motley_step(motley_run *run, const float *x, const void *y, int64_t n,
                         motley_stats *out);
+
+/* Writes what all processes have done so far, device times included, as one file in the Trace
+ * Event Format, which ui.perfetto.dev and chrome://tracing show. Needs motley_run_opt.trace. A
+ * process keeps its first 200,000 events. Process 0 writes. Collective. */
+MOTLEY_CALL motley_trace_save(motley_ctx *ctx, const char *path);
 
 /* Loss and accuracy on the held-out data of the configuration. Collective. */
 MOTLEY_CALL motley_eval(motley_run *run, motley_stats *out);

@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "config.h"
 #include "train/list.h"
+#include "train/timeline.h"
 #include "train/train.h"
 
 #include "base/file.h"
@@ -395,6 +396,9 @@ int motley_run_new(motley_ctx *ctx, const motley_config *config, const motley_ru
     if (o.own_arrays) {
         MT_TRY(take_sample(&o, &so.sample));
     }
+    if (o.trace) {
+        MT_TRY(mt_timeline_start(ctx->job));
+    }
     MT_TRY(MT_NEW(ctx->job->ctx, &r));
     r->ctx = ctx;
     MT_TRY_OR(fail, mt_session_new(ctx->job, config->config, &so, &r->session));
@@ -469,6 +473,14 @@ int motley_fit(motley_run *run, const motley_fit_opt *opt)
     t = (struct mt_train_opt){.folder = o.folder, .resume = o.resume, .force = o.force,
                               .progress = o.progress, .arg = o.progress_arg};
     return mt_train(run->session, &t);
+}
+
+int motley_trace_save(motley_ctx *ctx, const char *path)
+{
+    NOT_NULL(ctx);
+    NOT_NULL(path);
+    ctx->job->shared = 0;
+    return mt_timeline_save(ctx->job, path);
 }
 
 static int give_stats(const struct mt_session *s, const struct mt_result *r, motley_stats *out)

@@ -25,8 +25,9 @@ struct mt_trace {
     struct event *event;
 };
 
-static const char *const lanes[MT_LANES] = {"host", "compute queue", "transfer queue",
-                                            "communication", "input"};
+static const char *const lanes[MT_LANES] = {
+    "host", "compute queue", "transfer queue", "communication", "communication 2",
+    "communication 3", "communication 4", "input"};
 
 int mt_trace_new(struct mt_ctx *ctx, int64_t capacity)
 {
@@ -113,34 +114,55 @@ static void print_name(struct mt_json *j, int rank, const char *what, int tid, c
     mt_json_end(j);
 }
 
-static void print_event(struct mt_json *j, int rank, const struct event *e, int64_t shift)
+static int64_t shifted(const struct mt_trace_clock *c, int64_t t)
 {
+    double slope;
+
+    if (c == NULL) {
+        return t;
+    }
+    slope = c->at[1] != c->at[0]
+                ? (double)(c->add[1] - c->add[0]) / (double)(c->at[1] - c->at[0]) : 0;
+    return t + c->add[0] + (int64_t)(slope * (double)(t - c->at[0]));
+}
+
+static void print_event(struct mt_json *j, int rank, const struct event *e,
+                        const struct mt_trace_clock *clock)
+{
+    int64_t from = shifted(clock, e->from), to = shifted(clock, e->to);
+
     mt_json_map(j, NULL);
     mt_json_text(j, "name", e->name);
     mt_json_text(j, "ph", "X");
     mt_json_int(j, "pid", rank);
     mt_json_int(j, "tid", (int)e->lane);
-    mt_json_num(j, "ts", (double)(e->from + shift) / 1000);
-    mt_json_num(j, "dur", (double)(e->to - e->from) / 1000);
+    mt_json_num(j, "ts", (double)from / 1000);
+    mt_json_num(j, "dur", (double)(to - from) / 1000);
     if (e->detail[0] != '\0') {
         mt_json_map(j, "args");
-        mt_json_text(j, "step", e->detail);
+        mt_json_text(j, "of", e->detail);
         mt_json_end(j);
     }
     mt_json_end(j);
 }
 
-int mt_trace_print(struct mt_ctx *ctx, int rank, const char *process, int64_t shift, char **text)
+int mt_trace_print(struct mt_ctx *ctx, int rank, const char *process,
+                   const struct mt_trace_clock *clock, char **text)
 {
-    const struct mt_trace *t = ctx->trace;
+    struct mt_trace *t = ctx->trace;
     struct mt_json j;
     char *list = NULL;
+    int64_t n, lost;
     size_t len;
 
     MT_BUG_IF(t == NULL);
-    if (t->lost > 0) {
+    pthread_mutex_lock(&t->lock);
+    n = t->n;
+    lost = t->lost;
+    pthread_mutex_unlock(&t->lock);
+    if (lost > 0) {
         mt_log(ctx, MT_LOG_WARN, "trace", "the timeline holds the first %" PRId64
-               " events of rank %d; %" PRId64 " later ones are missing", t->n, rank, t->lost);
+               " events of rank %d; %" PRId64 " later ones are missing", n, rank, lost);
     }
     mt_json_init(&j, ctx, 0);
     mt_json_list(&j, NULL);
@@ -148,8 +170,8 @@ int mt_trace_print(struct mt_ctx *ctx, int rank, const char *process, int64_t sh
     for (int lane = 0; lane < MT_LANES; lane++) {
         print_name(&j, rank, "thread_name", lane, lanes[lane]);
     }
-    for (int64_t i = 0; i < t->n; i++) {
-        print_event(&j, rank, &t->event[i], shift);
+    for (int64_t i = 0; i < n; i++) {
+        print_event(&j, rank, &t->event[i], clock);
     }
     mt_json_end(&j);
     MT_TRY(mt_json_take(&j, &list));

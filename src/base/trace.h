@@ -11,8 +11,11 @@
 struct mt_ctx;
 struct mt_trace;
 
-enum mt_lane { MT_LANE_HOST = 0, MT_LANE_COMPUTE, MT_LANE_TRANSFER, MT_LANE_COMM, MT_LANE_INPUT,
-               MT_LANES };
+/* Events of one lane may lie within each other, but not across each other: sums that are in flight
+ * at the same time take one of MT_LANES_COMM lanes each. */
+#define MT_LANES_COMM 4
+enum mt_lane { MT_LANE_HOST = 0, MT_LANE_COMPUTE, MT_LANE_TRANSFER, MT_LANE_COMM,
+               MT_LANE_INPUT = MT_LANE_COMM + MT_LANES_COMM, MT_LANES };
 
 /* capacity: events kept. Sets ctx->trace, which mt_trace_free clears. */
 int mt_trace_new(struct mt_ctx *ctx, int64_t capacity);
@@ -31,9 +34,16 @@ const char *mt_trace_label_get(struct mt_ctx *ctx);
 void mt_trace_add(struct mt_ctx *ctx, enum mt_lane lane, const char *name, const char *detail,
                   int64_t from, int64_t to);
 
+/* Two readings of this process's clock, and what to add to reach the clock of rank 0 there; between
+ * and beyond them on a straight line. Equal readings: the first is taken. */
+struct mt_trace_clock {
+    int64_t at[2], add[2];
+};
+
 /* Events of this process as JSON objects separated by commas, without brackets: the parts of all
- * ranks make one file, [part, part, ...]. shift: nanoseconds to add to reach the clock of rank 0;
- * process: what to call it. Gives *text. */
-int mt_trace_print(struct mt_ctx *ctx, int rank, const char *process, int64_t shift, char **text);
+ * ranks make one file, [part, part, ...]. clock: NULL: that of rank 0; process: what to call it.
+ * Gives *text. */
+int mt_trace_print(struct mt_ctx *ctx, int rank, const char *process,
+                   const struct mt_trace_clock *clock, char **text);
 
 #endif

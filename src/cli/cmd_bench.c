@@ -16,6 +16,7 @@ static const char help[] =
     "\n"
     "  --steps N    steps to measure (200)\n"
     "  --window N   steps of one measurement (10)\n"
+    "  --trace FILE write a timeline of all processes, for ui.perfetto.dev; keeping it takes time\n"
     "  --json       one JSON object\n";
 
 #define MAX_WINDOWS 10000
@@ -55,19 +56,22 @@ static void print(struct cli *cli, struct times *t, int64_t batch, int json)
             t->n, median, best, (double)batch / median);
 }
 
-static int measure(struct cli *cli, motley_config *config, int json)
+static int measure(struct cli *cli, motley_config *config, int json, const char *trace)
 {
     static struct times times;
     motley_fit_opt fit = MOTLEY_INIT(motley_fit_opt);
     motley_run_info info = MOTLEY_INIT(motley_run_info);
+    motley_run_opt opt = MOTLEY_INIT(motley_run_opt);
     motley_run *run = NULL;
     int status, code = CLI_OK;
 
+    opt.trace = trace != NULL;
     fit.progress = on_progress;
     fit.progress_arg = &times;
-    status = motley_run_new(cli->ctx, config, NULL, &run);
+    status = motley_run_new(cli->ctx, config, &opt, &run);
     status = status == MOTLEY_OK ? motley_run_get_info(run, &info) : status;
     status = status == MOTLEY_OK ? motley_fit(run, &fit) : status;
+    status = status == MOTLEY_OK && trace != NULL ? motley_trace_save(cli->ctx, trace) : status;
     if (status < 0) {
         code = cli_fail(cli, status);
     } else if (times.n == 0) {
@@ -83,10 +87,11 @@ static int bench_step(struct cli *cli, int argc, char **argv)
 {
     static const struct option options[] = {{"steps", required_argument, NULL, 's'},
                                             {"window", required_argument, NULL, 'w'},
+                                            {"trace", required_argument, NULL, 't'},
                                             {"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    const char *path = NULL, *const *given = NULL, *over[1024];
+    const char *path = NULL, *const *given = NULL, *over[1024], *trace = NULL;
     char steps[64] = "train.steps=200", window[64] = "train.log_every=10";
     motley_config *config = NULL;
     int c, n = 0, status, code, json = 0;
@@ -97,6 +102,8 @@ static int bench_step(struct cli *cli, int argc, char **argv)
             snprintf(steps, sizeof steps, "train.steps=%s", optarg);
         } else if (c == 'w') {
             snprintf(window, sizeof window, "train.log_every=%s", optarg);
+        } else if (c == 't') {
+            trace = optarg;
         } else if (c == 'j') {
             json = 1;
         } else if (c == 'h') {
@@ -121,7 +128,7 @@ static int bench_step(struct cli *cli, int argc, char **argv)
     if (status < 0) {
         return cli_fail(cli, status);
     }
-    code = measure(cli, config, json);
+    code = measure(cli, config, json, trace);
     motley_config_free(config);
     return code;
 }

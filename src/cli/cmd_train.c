@@ -21,6 +21,7 @@ static const char help[] =
     "  --folder DIR      run folder, instead of the configuration's\n"
     "  --dry-run         show the plan and stop, as `motley plan`\n"
     "  --quiet           no progress\n"
+    "  --trace FILE      write a timeline of all processes, for ui.perfetto.dev\n"
     "\n"
     "SIGINT, SIGTERM and SIGUSR1 to any process of the job end training after a checkpoint, with\n"
     "exit code 3. mpirun passes SIGTERM on, but kills a second later; Open MPI waits longer with\n"
@@ -145,7 +146,7 @@ static int on_progress(void *arg, const motley_progress *p)
 
 struct words {
     int resume, force, dry, quiet;
-    const char *folder;
+    const char *folder, *trace;
     char init_from[4200], folder_setting[4200];
 };
 
@@ -156,7 +157,8 @@ static int read_options(struct cli *cli, int argc, char **argv, struct words *w,
         {"resume", no_argument, NULL, 'r'},      {"force", no_argument, NULL, 'f'},
         {"init-from", required_argument, NULL, 'i'}, {"folder", required_argument, NULL, 'o'},
         {"dry-run", no_argument, NULL, 'n'},     {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
+        {"trace", required_argument, NULL, 't'}, {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0}};
     int c;
 
     opterr = cli->prints;
@@ -179,6 +181,9 @@ static int read_options(struct cli *cli, int argc, char **argv, struct words *w,
             break;
         case 'q':
             w->quiet = 1;
+            break;
+        case 't':
+            w->trace = optarg;
             break;
         case 'h':
             cli_say(cli, "%s", help);
@@ -205,6 +210,7 @@ static int train(struct cli *cli, motley_config *config, const struct words *w)
     int status, code = CLI_OK;
 
     opt.mode = w->dry ? MOTLEY_PLAN : MOTLEY_TRAIN;
+    opt.trace = w->trace != NULL && !w->dry;
     status = motley_run_new(cli->ctx, config, &opt, &run);
     if (status < 0) {
         return cli_fail(cli, status);
@@ -225,11 +231,17 @@ static int train(struct cli *cli, motley_config *config, const struct words *w)
         fit.progress = on_progress;
         fit.progress_arg = &view;
         cli_catch_signals(cli->ctx);
+        /* Once before, so that a path that cannot be written does not cost a training. */
+        status = status == MOTLEY_OK && opt.trace ? motley_trace_save(cli->ctx, w->trace) : status;
         status = status == MOTLEY_OK ? motley_fit(run, &fit) : status;
         wipe(&view);
     }
     if (status < 0) {
         code = cli_fail(cli, status);
+    }
+    if (opt.trace && (code == CLI_OK || code == CLI_STOPPED)) {
+        status = motley_trace_save(cli->ctx, w->trace);
+        code = status < 0 ? cli_fail(cli, status) : code;
     }
     motley_run_free(run);
     return code;

@@ -317,6 +317,22 @@ fail:
     return mt_err_trace(st, __func__, __FILE__, __LINE__);
 }
 
+int mt_comm_wait(struct mt_comm *c, int req, int peer)
+{
+    double since = mt_comm_clock();
+    int done = 0, st;
+
+    MT_TRY(mt_comm_test(c, req, &done));
+    while (!done) {
+        if ((st = mt_comm_idle(c, mt_comm_clock() - since, peer)) < 0) {
+            mt_comm_cancel(c, req);
+            return mt_err_trace(st, __func__, __FILE__, __LINE__);
+        }
+        MT_TRY(mt_comm_test(c, req, &done));
+    }
+    return MOTLEY_OK;
+}
+
 /* Blocks [first, first + count) modulo size of all: at most two runs. */
 static int add_blocks(struct mt_comm *c, struct batch *b, char *all, size_t bytes, int first,
                       int count, int peer, int recv)

@@ -35,6 +35,7 @@ const struct mt_comm_info *mt_comm_info(const struct mt_comm *c);
 int mt_comm_send(struct mt_comm *c, const void *data, size_t bytes, int peer, int tag, int *req);
 int mt_comm_recv(struct mt_comm *c, void *data, size_t bytes, int peer, int tag, int *req);
 int mt_comm_test(struct mt_comm *c, int req, int *done);
+int mt_comm_wait(struct mt_comm *c, int req, int peer);   /* until done, as a collective waits */
 
 /* Small blocking collectives for set-up and bookkeeping. While they wait they watch for death of
  * peers and for the time limit (mt_comm_watch). all: size blocks of `bytes`, by rank. */

@@ -9,6 +9,7 @@
 #include "data/data.h"
 
 #include "base/ctx.h"
+#include "base/trace.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -64,6 +65,17 @@ static int fill(struct mt_loader *l, const struct mt_load *r)
     return MOTLEY_OK;
 }
 
+static int fill_traced(struct mt_loader *l, const struct mt_load *r)
+{
+    int64_t from = mt_trace_now();
+    char samples[48];
+    int code = fill(l, r);
+
+    snprintf(samples, sizeof samples, "%lld samples", (long long)r->count);
+    mt_trace_add(l->ctx, MT_LANE_INPUT, "load", samples, from, mt_trace_now());
+    return code;
+}
+
 static void *work(void *arg)
 {
     struct mt_loader *l = arg;
@@ -80,7 +92,7 @@ static void *work(void *arg)
         }
         s = &l->slot[l->filled_n % (uint64_t)l->depth];
         pthread_mutex_unlock(&l->lock);
-        s->code = fill(l, &s->load);
+        s->code = l->ctx->trace != NULL ? fill_traced(l, &s->load) : fill(l, &s->load);
         if (s->code < 0) {
             snprintf(s->text, sizeof s->text, "%s", mt_err_text());
         }

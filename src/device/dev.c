@@ -437,6 +437,7 @@ int mt_dev_flush(struct mt_dev *dev)
     for (int q = 0; q < MT_QUEUE_COUNT; q++) {
         MT_CL(dev, clFlush(dev->queue[q]));
     }
+    mt_devtrace_collect(dev, 0);
     return MOTLEY_OK;
 }
 

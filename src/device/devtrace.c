@@ -2,7 +2,7 @@
  *
  * OpenCL 1.2 has no call that relates the two clocks. A marker's QUEUED time is taken by the driver
  * within clEnqueueMarkerWithWaitList; the host's clock is read around that call, so the distance
- * is known to about the duration of one call. */
+ * is known to about the duration of one call: of several the shortest counts. */
 #include "device/devtrace.h"
 
 #include "base/ctx.h"
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define PENDING 4096
+#define MARKERS 8
 
 struct pending {
     cl_event event;
@@ -27,18 +28,23 @@ struct mt_devtrace {
 
 static int measure_shift(struct mt_dev *dev, int64_t *shift)
 {
-    cl_event marker = NULL;
-    cl_ulong queued = 0;
-    int64_t from = mt_trace_now(), to;
+    int64_t shortest = INT64_MAX;
 
-    MT_CL(dev, clEnqueueMarkerWithWaitList(dev->queue[MT_QUEUE_COMPUTE], 0, NULL, &marker));
-    to = mt_trace_now();
-    clWaitForEvents(1, &marker);
-    if (clGetEventProfilingInfo(marker, CL_PROFILING_COMMAND_QUEUED, sizeof queued, &queued,
-                                NULL) == CL_SUCCESS && queued != 0) {
-        *shift = from + (to - from) / 2 - (int64_t)queued;
+    for (int i = 0; i < MARKERS; i++) {
+        cl_event marker = NULL;
+        cl_ulong queued = 0;
+        int64_t from = mt_trace_now(), took;
+
+        MT_CL(dev, clEnqueueMarkerWithWaitList(dev->queue[MT_QUEUE_COMPUTE], 0, NULL, &marker));
+        took = mt_trace_now() - from;
+        clWaitForEvents(1, &marker);
+        if (clGetEventProfilingInfo(marker, CL_PROFILING_COMMAND_QUEUED, sizeof queued, &queued,
+                                    NULL) == CL_SUCCESS && queued != 0 && took < shortest) {
+            *shift = from + took / 2 - (int64_t)queued;
+            shortest = took;
+        }
+        clReleaseEvent(marker);
     }
-    clReleaseEvent(marker);
     return MOTLEY_OK;
 }
 

@@ -108,6 +108,7 @@ static int open_map(struct mt_window *w)
     w->host = clEnqueueMapBuffer(dev->queue[MT_QUEUE_COMPUTE], w->buf->mem, CL_FALSE, flags,
                                  (size_t)w->off, (size_t)w->bytes, 0, NULL, &w->shown, &code);
     MT_CL_DID(dev, "clEnqueueMapBuffer", code);
+    mt_devtrace_note(dev, MT_LANE_COMPUTE, "map", w->shown);
     MT_CL(dev, clFlush(dev->queue[MT_QUEUE_COMPUTE]));
     return MOTLEY_OK;
 }
@@ -200,7 +201,7 @@ static int close_map(struct mt_window *w)
     struct mt_dev *dev = w->dev;
 
     MT_CL(dev, clEnqueueUnmapMemObject(dev->queue[MT_QUEUE_COMPUTE], w->buf->mem, w->host, 0,
-                                       NULL, NULL));
+                                       NULL, mt_devtrace_slot(dev, MT_LANE_COMPUTE, "unmap")));
     MT_CL(dev, clFlush(dev->queue[MT_QUEUE_COMPUTE]));
     return MOTLEY_OK;
 }

@@ -295,16 +295,33 @@ static int run_traced(struct mt_exec *x, const struct mt_step *s)
     int64_t from = mt_trace_now();
     char label[64];
 
-    snprintf(label, sizeof label, "%s %s", s->kind->name,
-             s->node >= 0 ? x->graph->node[s->node].n.name : "");
+    if (s->node >= 0) {
+        snprintf(label, sizeof label, "%s %s", s->kind->name, x->graph->node[s->node].n.name);
+    } else if (s->ticket >= 0) {
+        snprintf(label, sizeof label, "%s %d", s->kind->name, s->ticket);
+    } else {
+        snprintf(label, sizeof label, "%s", s->kind->name);
+    }
     mt_trace_label(x->ctx, label);
     MT_TRY(s->kind->run(x, s));
     mt_trace_add(x->ctx, MT_LANE_HOST, label, NULL, from, mt_trace_now());
     return MOTLEY_OK;
 }
 
+/* A whole run lies around its steps. */
+static void trace_run(struct mt_exec *x, int64_t from)
+{
+    char number[32];
+
+    snprintf(number, sizeof number, "step %" PRId64, x->batch.step);
+    mt_trace_add(x->ctx, MT_LANE_HOST, x->mode == MT_TRAIN ? "train" : "evaluate", number, from,
+                 mt_trace_now());
+    mt_trace_label(x->ctx, "");
+}
+
 int mt_exec_run(struct mt_exec *x, const struct mt_batch *b)
 {
+    int64_t from = x->ctx->trace != NULL ? mt_trace_now() : 0;
     int64_t room = x->graph->value[x->graph->x].spec.dim[0] * x->micros;
 
     MT_BUG_IF(b->rows < 0 || b->rows > room);
@@ -317,7 +334,11 @@ int mt_exec_run(struct mt_exec *x, const struct mt_batch *b)
             MT_TRY(check_finite(x, s));
         }
     }
-    return mt_dev_flush(x->dev);
+    MT_TRY(mt_dev_flush(x->dev));
+    if (x->ctx->trace != NULL) {
+        trace_run(x, from);
+    }
+    return MOTLEY_OK;
 }
 
 int mt_exec_clear(struct mt_exec *x)

@@ -18,13 +18,15 @@
 #include "parallel/par.h"
 
 #include "base/ctx.h"
+#include "base/trace.h"
 #include "device/buf.h"
 #include "device/dev.h"
 #include "graph/store.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
-#define FLIGHTS 4   /* sums in progress at the same time; each has buffers of its own */
+#define FLIGHTS MT_LANES_COMM   /* sums in progress at the same time; each has buffers of its own */
 #define NAP_S   0.3 /* waits as long as this are looked at with long sleeps; below any limit */
 
 enum bucket_state { IDLE = 0, OPENING, SUMMING };
@@ -34,6 +36,7 @@ struct bucket {
     int after;                    /* position of the last step that writes it */
     struct mt_window *window;
     enum bucket_state state;
+    int64_t begun;                /* the sum, if there is a timeline */
 };
 
 struct mt_dp {
@@ -55,6 +58,16 @@ static uint64_t length(const struct bucket *b)
     return b->range.hi - b->range.lo;
 }
 
+static void trace_sum(struct mt_dp *dp, int i)
+{
+    char name[32], bytes[32];
+
+    snprintf(name, sizeof name, "sum %d", i);
+    snprintf(bytes, sizeof bytes, "%" PRIu64 " bytes", length(&dp->bucket[i]) * sizeof(float));
+    mt_trace_add(dp->ctx, (enum mt_lane)(MT_LANE_COMM + i % FLIGHTS), name, bytes,
+                 dp->bucket[i].begun, mt_trace_now());
+}
+
 /* The sums begin in the order of the buckets, on every rank the same; a flight is taken again
  * when the bucket before on it is done. */
 static int begin_sums(struct mt_dp *dp)
@@ -70,6 +83,7 @@ static int begin_sums(struct mt_dp *dp)
         if (!ready) {
             break;
         }
+        b->begun = dp->ctx->trace != NULL ? mt_trace_now() : 0;
         MT_TRY(mt_reduce_start(dp->flight[dp->next % FLIGHTS], mt_window_host(b->window),
                                (int64_t)length(b)));
         b->state = SUMMING;
@@ -93,6 +107,9 @@ static int progress(struct mt_dp *dp)
         if (done) {
             MT_TRY(mt_window_close(b->window));
             b->state = IDLE;
+            if (dp->ctx->trace != NULL) {
+                trace_sum(dp, i);
+            }
         } else if (dp->waiting_for < 0) {
             dp->waiting_for = mt_reduce_peer(dp->flight[i % FLIGHTS]);
         }

@@ -1,15 +1,14 @@
 /* feed.c -- see feed.h. Life of a place: free, opening (the windows wait for the step that read
  * it), asked (the loader writes), taken (windows closed, a step reads it), free again when that
  * step has been enqueued. */
-#define _POSIX_C_SOURCE 200809L
 #include "train/feed.h"
 
 #include "base/ctx.h"
+#include "base/trace.h"
 #include "device/buf.h"
 #include "device/dev.h"
 
 #include <string.h>
-#include <time.h>
 
 #define PLACES 4   /* one that a step reads, one opening behind it, two ahead */
 
@@ -211,16 +210,17 @@ static void take_place(struct mt_feed *f, int i)
 int mt_feed_take(struct mt_feed *f, struct mt_tensor *x, struct mt_tensor *y)
 {
     struct place *p = &f->place[f->head];
-    struct timespec from, to;
 
     MT_BUG_IF(f->asked == 0);
     MT_TRY(hand_over(f, p, 1));
     MT_TRY(hand_over_ready(f));
     if (p->rows > 0) {
-        clock_gettime(CLOCK_MONOTONIC, &from);
+        int64_t from = mt_trace_now(), to;
+
         MT_TRY(mt_loader_wait(f->loader, p->ticket));
-        clock_gettime(CLOCK_MONOTONIC, &to);
-        f->waited += (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+        to = mt_trace_now();
+        f->waited += 1e-9 * (double)(to - from);
+        mt_trace_add(f->ctx, MT_LANE_HOST, "wait for input", NULL, from, to);
     }
     MT_TRY(close_place(p));
     give_tensors(f, p, x, y);

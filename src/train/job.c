@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "device/place.h"
+#include "train/timeline.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +47,7 @@ void mt_job_free(struct mt_job *job)
     }
     ctx = job->ctx;
     mt_dev_close(job->dev);
+    mt_timeline_end(job);
     mt_comm_close(job->comm);
     mt_free(ctx, job->device);
     mt_free(ctx, job);

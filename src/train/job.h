@@ -7,6 +7,8 @@
 #include "comm/comm.h"
 #include "device/dev.h"
 
+struct mt_timeline;
+
 struct mt_seat {
     int rank, node;
     char host[128];
@@ -26,6 +28,7 @@ struct mt_job {
     char use[128];                /* the wish it was opened for */
     struct mt_dev_info taken;
     int sharers;
+    struct mt_timeline *timeline;  /* timeline.c; NULL: none is kept */
     char who[256];
 };
 

@@ -104,6 +104,11 @@ static void test_arguments(void **state)
     REFUSED(motley_load(run, "/nowhere", MOTLEY_LOAD_ALL), MOTLEY_EFILE, "/nowhere");
     assert_string_equal(motley_status_text(MOTLEY_EDEV), "device failed");
     assert_int_equal(motley_api_version(), MOTLEY_API_VERSION);
+    REFUSED(motley_trace_save(ctx, "trace.json"), MOTLEY_EARG, "motley_run_opt.trace");
+    opt.classes = 3;
+    opt.trace = 1;
+    REFUSED(motley_run_new(ctx, config, &opt, &other), MOTLEY_EUNSUP,
+            "before the device is opened");
     motley_run_free(NULL);
     motley_config_free(NULL);
     motley_ctx_free(NULL);
