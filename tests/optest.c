@@ -4,7 +4,8 @@
  *
  * Exit code 0: passed; 1: a check failed; 2: wrong command line; 77: there is no OpenCL device;
  * 99: the device cannot be opened. On failure the command that repeats the failing suites is
- * printed. */
+ * printed. The first time most of the time goes into compiling kernels.
+ * Time: 1200 */
 #include "tests/runner.h"
 
 #include <getopt.h>

@@ -3,7 +3,7 @@
 #
 #   - A program in tests/parallel is started with as many processes as its source says in a line
 #     "Ranks: 1 2 3 4"; anything else is run once.
-#   - After the time limit (seconds; a line "Time: 300" in the source, default 120) all its
+#   - After the time limit (seconds; a line "Time: 300" in the source, default 300) all its
 #     processes print a backtrace, if gdb is there, and are killed.
 #   - Exit code 77 means that it could not run here. It says why in a line "SKIP <word>: reason",
 #     with a word of opencl, mpi, hwloc, data, tool, ... MOTLEY_TEST_REQUIRE=opencl,mpi turns
@@ -33,7 +33,7 @@ setting() {
     echo "${found:-$2}"
 }
 
-limit=$(($(setting Time 120) * ${MOTLEY_TEST_SLOW:-1}))
+limit=$(($(setting Time 300) * ${MOTLEY_TEST_SLOW:-1}))
 
 MOTLEY=${MOTLEY:-$top_builddir/motley$EXEEXT}
 : "${MOTLEY_CACHE=$top_builddir/tests/tmp/cache}"
