@@ -441,10 +441,28 @@ int mt_dev_flush(struct mt_dev *dev)
     return MOTLEY_OK;
 }
 
+/* clFinish of Mesa 22.3.6 waits for what was not flushed yet, and for nothing else (2026-11). */
+static int wait_marker(struct mt_dev *dev, cl_command_queue queue)
+{
+    cl_event marker = NULL;
+    cl_int code;
+
+    MT_CL(dev, clEnqueueMarkerWithWaitList(queue, 0, NULL, &marker));
+    code = clWaitForEvents(1, &marker);
+    clReleaseEvent(marker);
+    MT_CL_DID(dev, "clWaitForEvents", code);
+    return MOTLEY_OK;
+}
+
 int mt_dev_finish(struct mt_dev *dev)
 {
+    int rusticl = strcmp(dev->info.platform_name, "rusticl") == 0;
+
     MT_TRY(mt_dev_flush(dev));   /* each queue may wait for the other one */
     for (int q = 0; q < MT_QUEUE_COUNT; q++) {
+        if (rusticl) {
+            MT_TRY(wait_marker(dev, dev->queue[q]));
+        }
         MT_CL(dev, clFinish(dev->queue[q]));
     }
     mt_devtrace_collect(dev, 1);
