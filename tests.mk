@@ -31,6 +31,7 @@ unit_tests += tests/unit/graph
 unit_tests += tests/unit/init
 unit_tests += tests/unit/json
 unit_tests += tests/unit/kernels
+unit_tests += tests/unit/limits
 unit_tests += tests/unit/loader
 unit_tests += tests/unit/loop
 unit_tests += tests/unit/prog

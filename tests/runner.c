@@ -210,6 +210,31 @@ int mt_net_check(const struct mt_net *net, struct mt_dev *dev, const struct mt_c
     return MOTLEY_OK;
 }
 
+int mt_net_products(const struct mt_net *net, struct mt_dev *dev, mt_product_fn *fn, void *arg)
+{
+    int st = MOTLEY_OK;
+
+    for (int i = 0; i < net->graph->nnode && st == MOTLEY_OK; i++) {
+        struct mt_node n = net->graph->node[i].n;
+        char name[64];
+
+        if (seen_before(net->graph, i)) {
+            continue;
+        }
+        memset(n.kernel, 0, sizeof n.kernel);
+        memset(n.gemm, 0, sizeof n.gemm);
+        MT_TRY(mt_node_bind(&n, dev));
+        case_name(&n, name, (int)sizeof name);
+        for (int k = 0; k < MT_MAXGEMM && st == MOTLEY_OK; k++) {
+            if (n.gemm[k] != NULL) {
+                st = fn(arg, name, mt_gemm_plan_product(n.gemm[k]));
+            }
+        }
+        mt_node_unbind(&n);
+    }
+    return st;
+}
+
 /* ---- time -------------------------------------------------------------------------------- */
 
 static double now(void)

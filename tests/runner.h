@@ -29,6 +29,11 @@ const char *mt_net_device(const struct mt_net *net);   /* the configuration's wi
 int mt_net_check(const struct mt_net *net, struct mt_dev *dev, const struct mt_check_opt *opt,
                  struct mt_report *r, FILE *f);
 
+/* Calls fn for every matrix product that the layers plan, each shape of a layer once; what: its
+ * name and input, "fc1 128x784". An error of fn ends it. */
+typedef int mt_product_fn(void *arg, const char *what, const struct mt_gemm *g);
+int mt_net_products(const struct mt_net *net, struct mt_dev *dev, mt_product_fn *fn, void *arg);
+
 /* Time of one operation at one shape; -1: there is no such direction. */
 struct mt_timing {
     char op[32], name[64];

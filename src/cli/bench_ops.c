@@ -5,6 +5,7 @@
  * between devices and between ways of computing the same. */
 #include "cli/cli.h"
 
+#include "device/limits.h"
 #include "tests/runner.h"
 
 #include <stdlib.h>
@@ -14,7 +15,9 @@ static const char help[] =
     "motley bench ops [options] CONFIG [key=value ...]\n"
     "\n"
     "Time, GFLOP/s and GB/s of operations on a device: at sizes as in real networks, or at\n"
-    "the sizes that a configuration uses.\n"
+    "the sizes that a configuration uses. The share is of what `motley bench limits` allows:\n"
+    "least time for so much arithmetic or memory traffic, whichever takes longer; above 100 %\n"
+    "where a cache holds the tensors.\n"
     "\n"
     "  --device WISH   platform:device, gpu, cpu or part of a name\n"
     "  --seconds S     spent on each direction of each operation (0.5)\n"
@@ -23,22 +26,27 @@ static const char help[] =
 struct printer {
     struct cli *cli;
     int json;
+    struct mt_limits limits;
 };
 
 static void print_one(struct printer *p, const struct mt_timing *t, const char *direction,
                       double seconds, double flop, double bytes)
 {
+    double share;
+
     if (seconds <= 0) {
         return;
     }
+    share = mt_limits_bound(&p->limits, flop, bytes) / seconds;
     if (p->json) {
         cli_say(p->cli, "{\"op\":\"%s\",\"case\":\"%s\",\"direction\":\"%s\",\"seconds\":%.6g,"
-                        "\"gflops\":%.6g,\"gbs\":%.6g}\n",
+                        "\"gflops\":%.6g,\"gbs\":%.6g,\"share\":%.4g}\n",
                 t->op, t->name, direction, seconds, flop / seconds / 1e9,
-                bytes / seconds / 1e9);
+                bytes / seconds / 1e9, share);
     } else {
-        cli_say(p->cli, "%-14s %-28s %-9s %12.3f us %9.2f GFLOP/s %8.2f GB/s\n", t->op, t->name,
-                direction, seconds * 1e6, flop / seconds / 1e9, bytes / seconds / 1e9);
+        cli_say(p->cli, "%-14s %-28s %-9s %12.3f us %9.2f GFLOP/s %8.2f GB/s %5.0f %%\n",
+                t->op, t->name, direction, seconds * 1e6, flop / seconds / 1e9,
+                bytes / seconds / 1e9, 100 * share);
     }
 }
 
@@ -55,7 +63,7 @@ static void on_timing(void *arg, const struct mt_timing *t)
 static int measure(struct cli *cli, struct mt_ctx *ctx, const char *device, double seconds,
                    int json, int argc, char **argv)
 {
-    struct printer p = {cli, json};
+    struct printer p = {.cli = cli, .json = json};
     struct mt_net *net = NULL;
     struct mt_dev *dev = NULL;
     const char *path, *const *over;
@@ -81,6 +89,7 @@ static int measure(struct cli *cli, struct mt_ctx *ctx, const char *device, doub
         return code;
     }
     st = mt_runner_open(ctx, device, &dev, NULL);
+    st = st < 0 ? st : mt_limits_get(dev, &p.limits);
     if (st == MOTLEY_OK && !json) {
         cli_say(cli, "%s, %s\n", mt_dev_info(dev)->name, mt_dev_info(dev)->platform_name);
     }

@@ -104,5 +104,15 @@ expect 0 "" predict "$run" "$TMPDIR/two.npy" --output "$TMPDIR/p.npy"
 expect 1 "has shape (13, 12), a sample of this network has (1, 12, 12)" predict "$run" \
     "$TMPDIR/other.npy"
 
+expect 0 "kept in" bench limits --seconds 0.3 --json "$TMPDIR/limits.json"
+expect 0 '"memory_triad"' bench limits --seconds 0.3 --json -
+if command -v python3 >/dev/null; then
+    python3 -c 'import json, sys; assert json.load(open(sys.argv[1]))["fma"] > 0' \
+        "$TMPDIR/limits.json" || say "motley bench limits --json: no JSON"
+fi
+expect 0 "*" bench gemm "$TMPDIR/small.yaml" --ms 1
+expect 0 '"taken":true' bench gemm "$TMPDIR/small.yaml" --ms 1 --rounds 1 --json
+expect 1 "there is no provider 'best'" bench gemm --provider best
+expect 0 '"share":' bench ops relu --seconds 0.01 --json
 expect 0 "samples/s" bench step "$TMPDIR/small.yaml" --steps 20 --window 5
 exit $bad
