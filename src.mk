@@ -214,6 +214,7 @@ doc_files += docs/data.md
 doc_files += docs/design.md
 doc_files += docs/env.md
 doc_files += docs/numerics.md
+doc_files += docs/options.md
 doc_files += docs/parallel.md
 doc_files += docs/performance.md
 doc_files += examples/digits-mlp/digits-mlp.yaml

@@ -58,6 +58,7 @@ sys_tests += tests/sys/death.sh
 sys_tests += tests/sys/install.sh
 sys_tests += tests/sys/mixed.sh
 sys_tests += tests/sys/scalar.sh
+sys_tests += tests/sys/options.sh
 sys_tests += tests/sys/resume.sh
 sys_tests += tests/sys/trace.sh
 
