@@ -60,14 +60,6 @@ static inline cl_command_queue mt_dev_queue(struct mt_dev *dev)
 {
     return dev->queue[MT_QUEUE_COMPUTE];
 }
-static inline cl_device_id mt_dev_id(struct mt_dev *dev)
-{
-    return dev->id;
-}
-static inline cl_context mt_dev_context(struct mt_dev *dev)
-{
-    return dev->context;
-}
 static inline cl_mem mt_buf_mem(const struct mt_buf *buf)
 {
     return buf->mem;

@@ -154,3 +154,24 @@ int mt_op_nothing(const struct mt_node *n, const struct mt_io *io)
     (void)io;
     return MOTLEY_OK;
 }
+
+int mt_op_map_fwd(const struct mt_node *n, const struct mt_io *io)
+{
+    uint64_t N = (uint64_t)mt_spec_count(&io->in[0].spec);
+
+    return mt_launch(io->dev, n->kernel[0], mt_items(N, MT_WG),
+                     MT_ARGS(mt_t(&io->out[0]), mt_t(&io->in[0]), mt_u32((uint32_t)N)));
+}
+
+int mt_op_map_bwd(const struct mt_node *n, const struct mt_io *io)
+{
+    const struct mt_tensor *kept = n->op->keep & MT_KEEP_OUT ? &io->out[0] : &io->in[0];
+    uint64_t N = (uint64_t)mt_spec_count(&io->dout[0].spec);
+
+    if (io->din[0].buf == NULL) {
+        return MOTLEY_OK;
+    }
+    return mt_launch(io->dev, n->kernel[1], mt_items(N, MT_WG),
+                     MT_ARGS(mt_t(&io->din[0]), mt_t(&io->dout[0]), mt_t(kept),
+                             mt_u32((uint32_t)N), mt_u32(io->acc_in & 1)));
+}

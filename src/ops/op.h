@@ -152,6 +152,10 @@ int mt_node_labels(struct mt_node *n);
 
 /* fwd and bwd of a view: nothing to do. */
 int mt_op_nothing(const struct mt_node *n, const struct mt_io *io);
+/* fwd and bwd of a function of one number without options: kernel 0 has the arguments (y, x, count),
+ * kernel 1 (dx, dy, x or y as `keep` says, count, add to dx). */
+int mt_op_map_fwd(const struct mt_node *n, const struct mt_io *io);
+int mt_op_map_bwd(const struct mt_node *n, const struct mt_io *io);
 
 /* Values of attributes by position in the operation's table. */
 static inline int64_t mt_attr_int(const struct mt_node *n, int i) { return n->attr[i].i; }

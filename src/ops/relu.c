@@ -9,29 +9,7 @@
  * passes through in both directions, so that it is noticed. */
 #include "ops/op.h"
 
-enum { FWD, BWD };
-
 static const char *const kernels[] = {"relu_fwd", "relu_bwd", NULL};
-
-static int fwd(const struct mt_node *n, const struct mt_io *io)
-{
-    uint64_t N = (uint64_t)mt_spec_count(&io->in[0].spec);
-
-    return mt_launch(io->dev, n->kernel[FWD], mt_items(N, MT_WG),
-                     MT_ARGS(mt_t(&io->out[0]), mt_t(&io->in[0]), mt_u32((uint32_t)N)));
-}
-
-static int bwd(const struct mt_node *n, const struct mt_io *io)
-{
-    uint64_t N = (uint64_t)mt_spec_count(&io->dout[0].spec);
-
-    if (io->din[0].buf == NULL) {
-        return MOTLEY_OK;
-    }
-    return mt_launch(io->dev, n->kernel[BWD], mt_items(N, MT_WG),
-                     MT_ARGS(mt_t(&io->din[0]), mt_t(&io->dout[0]), mt_t(&io->out[0]),
-                             mt_u32((uint32_t)N), mt_u32(io->acc_in & 1)));
-}
 
 static void cost(const struct mt_node *n, struct mt_cost *c)
 {
@@ -50,7 +28,7 @@ const struct mt_op mt_op_relu = {
     .kernels = kernels,
     .act = MT_GEMM_RELU,
     .infer = mt_node_elementwise,
-    .fwd = fwd,
-    .bwd = bwd,
+    .fwd = mt_op_map_fwd,
+    .bwd = mt_op_map_bwd,
     .cost = cost,
 };

@@ -48,7 +48,6 @@ struct mt_dp {
     struct mt_reduce *flight[FLIGHTS];   /* bucket b takes flight b % FLIGHTS */
     int next;                            /* the bucket whose sum begins next */
     int waiting_for;                     /* rank, -1: the device or nobody in particular */
-    double waited;
 };
 
 /* ---- progress ----------------------------------------------------------------------------- */
@@ -156,20 +155,11 @@ static int run_wait(struct mt_exec *x, const struct mt_step *s)
         MT_TRY(progress(dp));
         now = mt_comm_clock();
     }
-    dp->waited += now - begun;
     return MOTLEY_OK;
 }
 
 const struct mt_step_kind mt_step_reduce = {"reduce", run_reduce, NULL};
 const struct mt_step_kind mt_step_wait = {"wait", run_wait, NULL};
-
-double mt_dp_waited(struct mt_dp *dp)
-{
-    double waited = dp->waited;
-
-    dp->waited = 0;
-    return waited;
-}
 
 /* ---- the pass ----------------------------------------------------------------------------- */
 

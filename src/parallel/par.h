@@ -31,7 +31,4 @@ void mt_dp_free(struct mt_dp *dp);
 
 extern const struct mt_step_kind mt_step_reduce, mt_step_wait;
 
-/* Seconds spent waiting in `wait` steps since the last call, for the report. */
-double mt_dp_waited(struct mt_dp *dp);
-
 #endif
