@@ -58,6 +58,17 @@ int64_t mt_split_index(const struct mt_split *split, int64_t i)
         (uint64_t)split->n);
 }
 
+void mt_set_scale(struct mt_set *s, struct mt_scale *scale, double unit, double mean, double std)
+{
+    scale->mul = (float)(1 / (unit * std));
+    scale->add = (float)(-mean / std);
+    scale->set_mul = scale->mul;
+    scale->set_add = scale->add;
+    s->nscale = 1;
+    s->mul = &scale->set_mul;
+    s->add = &scale->set_add;
+}
+
 void mt_set_free(struct mt_set *s)
 {
     if (s == NULL) {

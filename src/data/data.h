@@ -40,6 +40,13 @@ struct mt_split {
 /* Sample at place i: i < n - held is the training part. */
 int64_t mt_split_index(const struct mt_split *split, int64_t i);
 
+/* One scale for all numbers of x, for readers that have no other: in `own`, since a set points
+ * to it. */
+struct mt_scale {
+    float mul, add;               /* for fetch */
+    double set_mul, set_add;      /* the same, for struct mt_set */
+};
+
 /* What a reader makes: n samples behind a function that writes sample i into x and y. fetch is
  * called from several threads; it fails only on I/O. */
 struct mt_set {
@@ -88,6 +95,8 @@ struct mt_data {
 int mt_data_open(struct mt_ctx *ctx, const struct mt_tree *t, uint64_t seed,
                  struct mt_data **out);
 void mt_data_close(struct mt_data *d);
+/* x = (raw / unit - mean) / std, for fetch by *scale and for others by mul and add of s. */
+void mt_set_scale(struct mt_set *s, struct mt_scale *scale, double unit, double mean, double std);
 void mt_set_free(struct mt_set *s);   /* what own holds, and s; accepts NULL */
 
 /* Index of the sample at `position` of epoch `epoch`: a pure function, the same for any number of

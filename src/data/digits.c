@@ -119,8 +119,8 @@ struct draw {
 struct own {
     struct mt_rng_key part;
     int size;
-    float noise, clutter, jitter, mul, add;
-    double mul_d, add_d;
+    float noise, clutter, jitter;
+    struct mt_scale scale;
 };
 
 static float between(struct draw *d, float lo, float hi)
@@ -318,7 +318,7 @@ static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
 
     *(int32_t *)y = render(o, i, x);
     for (int64_t j = 0; j < s->sample.x_size; j++) {
-        x[j] = x[j] * o->mul + o->add;
+        x[j] = x[j] * o->scale.mul + o->scale.add;
     }
     return MOTLEY_OK;
 }
@@ -333,7 +333,8 @@ static void set_free(struct mt_set *s)
 static int set_hash(struct mt_ctx *ctx, struct mt_set *s)
 {
     const struct own *o = s->own;
-    float x[MAXSIZE * MAXSIZE], param[5] = {o->noise, o->clutter, o->jitter, o->mul, o->add};
+    const float param[5] = {o->noise, o->clutter, o->jitter, o->scale.mul, o->scale.add};
+    float x[MAXSIZE * MAXSIZE];
     struct mt_hash *h = NULL;
 
     MT_TRY(mt_hash_new(ctx, &h));
@@ -372,13 +373,7 @@ static int set_new(struct mt_ctx *ctx, const union mt_attr_val *val, int64_t n, 
     o->noise = (float)val[NOISE].f;
     o->clutter = (float)val[CLUTTER].f;
     o->jitter = (float)val[JITTER].f;
-    o->mul = (float)(1 / (255 * val[STD].f));
-    o->add = (float)(-val[MEAN].f / val[STD].f);
-    o->mul_d = o->mul;
-    o->add_d = o->add;
-    s->nscale = 1;
-    s->mul = &o->mul_d;
-    s->add = &o->add_d;
+    mt_set_scale(s, &o->scale, 255, val[MEAN].f, val[STD].f);
     MT_TRY_OR(fail, set_hash(ctx, s));
     *out = s;
     return MOTLEY_OK;
@@ -391,17 +386,20 @@ static int open_digits(struct mt_ctx *ctx, const struct mt_tree *at, const union
                        uint64_t seed, struct mt_set **train, struct mt_set **held)
 {
     struct mt_set *a = NULL, *b = NULL;
+    int st = MOTLEY_OK;
 
     (void)at;
     (void)seed;
     MT_TRY(set_new(ctx, val, val[N].i, "digits train", &a));
-    if (val[HELD].i > 0 && set_new(ctx, val, val[HELD].i, "digits held", &b) < 0) {
-        mt_set_free(a);
-        return MOTLEY_EMEM;
+    if (val[HELD].i > 0) {
+        MT_TRY_OR(fail, set_new(ctx, val, val[HELD].i, "digits held", &b));
     }
     *train = a;
     *held = b;
     return MOTLEY_OK;
+fail:
+    mt_set_free(a);
+    return st;
 }
 
 const struct mt_reader mt_reader_digits = {

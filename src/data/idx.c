@@ -50,8 +50,7 @@ struct idx {
 
 struct own {
     uint8_t *pixel, *label;
-    float mul, add;
-    double mul_d, add_d;
+    struct mt_scale scale;
 };
 
 /* Reads exactly n bytes; *got is how many came before a file's early end. */
@@ -273,7 +272,7 @@ static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
 {
     const struct own *o = s->own;
     const uint8_t *restrict p = o->pixel + i * s->sample.x_size;
-    const float mul = o->mul, add = o->add;
+    const float mul = o->scale.mul, add = o->scale.add;
     float *restrict to = x;
     int64_t size = s->sample.x_size, j = 0;
 
@@ -318,8 +317,8 @@ static int set_hash(struct mt_ctx *ctx, struct mt_set *s, const struct own *o)
     MT_TRY(mt_hash_new(ctx, &h));
     mt_hash_add(h, o->pixel, (size_t)(s->n * s->sample.x_size));
     mt_hash_add(h, o->label, (size_t)s->n);
-    mt_hash_add(h, &o->mul, sizeof o->mul);
-    mt_hash_add(h, &o->add, sizeof o->add);
+    mt_hash_add(h, &o->scale.mul, sizeof o->scale.mul);
+    mt_hash_add(h, &o->scale.add, sizeof o->scale.add);
     mt_hash_text(h, s->hash);
     mt_hash_free(h);
     return MOTLEY_OK;
@@ -359,13 +358,7 @@ static int set_new(struct mt_ctx *ctx, struct idx *images, struct idx *labels,
     } else {
         MT_TRY_OR(fail, mt_sample_shape(&s->sample, images->rank - 1, images->dim + 1));
     }
-    o->mul = (float)(1 / (255 * val[STD].f));
-    o->add = (float)(-val[MEAN].f / val[STD].f);
-    o->mul_d = o->mul;
-    o->add_d = o->add;
-    s->nscale = 1;
-    s->mul = &o->mul_d;
-    s->add = &o->add_d;
+    mt_set_scale(s, &o->scale, 255, val[MEAN].f, val[STD].f);
     o->pixel = images->byte;
     o->label = labels->byte;
     images->byte = labels->byte = NULL;

@@ -283,8 +283,7 @@ static const struct mt_attr attrs[] = {
 
 struct own {
     struct mt_npy x, y;
-    float mul, add;
-    double mul_d, add_d;
+    struct mt_scale scale;
 };
 
 static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
@@ -293,7 +292,7 @@ static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
 
     mt_npy_floats(&o->x, i * s->sample.x_size, s->sample.x_size, x);
     for (int64_t j = 0; j < s->sample.x_size; j++) {
-        x[j] = x[j] * o->mul + o->add;
+        x[j] = x[j] * o->scale.mul + o->scale.add;
     }
     if (s->sample.classes > 0) {
         *(int32_t *)y = (int32_t)mt_npy_int(&o->y, i);
@@ -363,8 +362,8 @@ static int set_hash(struct mt_set *s, const struct own *o)
     MT_TRY(mt_hash_new(s->ctx, &h));
     mt_hash_add(h, o->x.data, o->x.data_bytes);
     mt_hash_add(h, o->y.data, o->y.data_bytes);
-    mt_hash_add(h, &o->mul, sizeof o->mul);
-    mt_hash_add(h, &o->add, sizeof o->add);
+    mt_hash_add(h, &o->scale.mul, sizeof o->scale.mul);
+    mt_hash_add(h, &o->scale.add, sizeof o->scale.add);
     mt_hash_text(h, s->hash);
     mt_hash_free(h);
     return MOTLEY_OK;
@@ -394,13 +393,7 @@ static int set_new(struct mt_ctx *ctx, const char *x_path, const char *y_path,
     } else {
         s->sample.y_size = o->y.count / s->n;
     }
-    o->mul = (float)(1 / val[STD].f);
-    o->add = (float)(-val[MEAN].f / val[STD].f);
-    o->mul_d = o->mul;
-    o->add_d = o->add;
-    s->nscale = 1;
-    s->mul = &o->mul_d;
-    s->add = &o->add_d;
+    mt_set_scale(s, &o->scale, 1, val[MEAN].f, val[STD].f);
     MT_TRY_OR(fail, set_hash(s, o));
     *out = s;
     return MOTLEY_OK;

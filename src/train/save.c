@@ -56,6 +56,7 @@ static int add(struct list *l, struct mt_buf *buf, const struct mt_gparam *p, co
     return MOTLEY_OK;
 }
 
+/* Of a list that was made, made in part, or is all zero. */
 static void list_fini(struct list *l)
 {
     for (int i = 0; i < l->n; i++) {
@@ -69,47 +70,35 @@ static int list_init(struct list *l, struct mt_ctx *ctx, int room)
 {
     *l = (struct list){.ctx = ctx};
     MT_TRY(MT_NEW_N(ctx, room + 1, &l->tensor));
-    if (MT_NEW_N(ctx, room + 1, &l->place) < 0) {
-        mt_free(ctx, l->tensor);
-        return MOTLEY_EMEM;
-    }
-    return MOTLEY_OK;
+    return MT_NEW_N(ctx, room + 1, &l->place);
 }
 
 static int list_weights(struct mt_session *s, struct list *l)
 {
     const struct mt_graph *g = graph_of(s);
-    int st = MOTLEY_OK;
 
     MT_TRY(list_init(l, s->ctx, g->nparam + g->nstate));
     for (int i = 0; i < g->nparam; i++) {
-        MT_TRY_OR(fail, add(l, s->store->param, &g->param[i], NULL));
+        MT_TRY(add(l, s->store->param, &g->param[i], NULL));
     }
     for (int i = 0; i < g->nstate; i++) {
-        MT_TRY_OR(fail, add(l, s->store->state, &g->state[i], NULL));
+        MT_TRY(add(l, s->store->state, &g->state[i], NULL));
     }
     return MOTLEY_OK;
-fail:
-    list_fini(l);
-    return st;
 }
 
 static int list_slots(struct mt_session *s, struct list *l)
 {
     const struct mt_graph *g = graph_of(s);
     const struct mt_optim_kind *k = s->optim->kind;
-    int st = MOTLEY_OK;
 
     MT_TRY(list_init(l, s->ctx, g->nparam * k->nslots));
     for (int j = 0; j < k->nslots; j++) {
         for (int i = 0; i < g->nparam; i++) {
-            MT_TRY_OR(fail, add(l, s->store->slot[j], &g->param[i], k->slots[j]));
+            MT_TRY(add(l, s->store->slot[j], &g->param[i], k->slots[j]));
         }
     }
     return MOTLEY_OK;
-fail:
-    list_fini(l);
-    return st;
 }
 
 /* ---- comparing replicas -------------------------------------------------------------- */
@@ -183,12 +172,8 @@ static int write_it(struct mt_session *s, const char *folder)
     MT_TRY_OR(done, mt_ckpt_write(s->ctx, folder, &s->pos, &w, s->optim != NULL ? &o : NULL,
                                   s->optim != NULL ? s->optim->kind->name : NULL));
 done:
-    if (weights.ctx != NULL) {
-        list_fini(&weights);
-    }
-    if (slots.ctx != NULL) {
-        list_fini(&slots);
-    }
+    list_fini(&weights);
+    list_fini(&slots);
     return st;
 }
 
@@ -306,30 +291,26 @@ done:
     return st;
 }
 
-static int load_weights(struct mt_session *s, const struct mt_ckpt *c)
+/* One file of a checkpoint into what `make` lists; what: a tensor of it, for messages. */
+static int load_file(struct mt_session *s, const char *path, const char *block, size_t bytes,
+                     int (*make)(struct mt_session *s, struct list *l), const char *what)
 {
     struct mt_safetensors *f = NULL;
     struct list l = {0};
     int st = MOTLEY_OK;
 
-    MT_TRY(mt_safetensors_parse(s->ctx, c->path, c->weights, c->weights_bytes, &f));
-    MT_TRY_OR(done, list_weights(s, &l));
-    MT_TRY_OR(done, check_names(f, &l, c->path, "parameter"));
+    MT_TRY(mt_safetensors_parse(s->ctx, path, block, bytes, &f));
+    MT_TRY_OR(done, make(s, &l));
+    MT_TRY_OR(done, check_names(f, &l, path, what));
     MT_TRY_OR(done, upload(s, f, &l));
 done:
-    if (l.ctx != NULL) {
-        list_fini(&l);
-    }
+    list_fini(&l);
     mt_safetensors_free(f);
     return st;
 }
 
 static int load_slots(struct mt_session *s, const struct mt_ckpt *c)
 {
-    struct mt_safetensors *f = NULL;
-    struct list l = {0};
-    int st = MOTLEY_OK;
-
     MT_CHECK(strcmp(c->optimizer, s->optim->kind->name) == 0, MOTLEY_EFORMAT,
              "%s was written with optimizer %s, now it is %s: state cannot be continued; take "
              "--init-from for the weights alone", c->path,
@@ -337,23 +318,14 @@ static int load_slots(struct mt_session *s, const struct mt_ckpt *c)
     if (c->optim == NULL) {
         return MOTLEY_OK;
     }
-    MT_TRY(mt_safetensors_parse(s->ctx, c->path, c->optim, c->optim_bytes, &f));
-    MT_TRY_OR(done, list_slots(s, &l));
-    MT_TRY_OR(done, check_names(f, &l, c->path, "optimizer state"));
-    MT_TRY_OR(done, upload(s, f, &l));
-done:
-    if (l.ctx != NULL) {
-        list_fini(&l);
-    }
-    mt_safetensors_free(f);
-    return st;
+    return load_file(s, c->path, c->optim, c->optim_bytes, list_slots, "optimizer state");
 }
 
 static int load_it(struct mt_session *s, const struct mt_ckpt *c, int weights_only)
 {
     char *path = NULL;
 
-    MT_TRY(load_weights(s, c));
+    MT_TRY(load_file(s, c->path, c->weights, c->weights_bytes, list_weights, "parameter"));
     if (!weights_only && s->optim != NULL) {
         MT_TRY(load_slots(s, c));
         MT_CHECK(c->pos.seed == s->config->seed, MOTLEY_ECONFIG,

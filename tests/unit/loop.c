@@ -1,8 +1,10 @@
 /* loop.c -- the loop of training from inside: a step allocates nothing on host or device; a linear
- * model reaches the closed-form solution; a stop request, a target and a limit of time end it. */
+ * model reaches the closed-form solution; a stop request, a target and a limit of time end it; a lack
+ * of memory while saving and loading leaves nothing behind. */
 #define _POSIX_C_SOURCE 200809L
 #include "train/train.h"
 
+#include "base/file.h"
 #include "device/buf.h"
 
 #include <math.h>
@@ -262,11 +264,53 @@ static void test_not_a_number(void **state)
     close_session();
 }
 
+/* Calls with request 1, 2, ... of memory refused, until one succeeds. */
+static void refuse_memory(int (*call)(const char *path), const char *path)
+{
+    const int64_t live = job->ctx->mem.live;
+    int code = MOTLEY_EMEM, k;
+
+    for (k = 1; code == MOTLEY_EMEM && k < 1000; k++) {
+        job->ctx->mem.fail_at = mt_mem_requests(job->ctx) + k;
+        code = call(path);
+        job->ctx->mem.fail_at = 0;
+        assert_int_equal(job->ctx->mem.live, live + (code == MOTLEY_OK && session->loaded != NULL));
+    }
+    assert_int_equal(code, MOTLEY_OK);
+    assert_true(k > 5);
+}
+
+static int save(const char *path)
+{
+    return mt_session_save(session, path);
+}
+
+static int load(const char *path)
+{
+    return mt_session_load_path(session, path, 0);
+}
+
+static void test_memory(void **state)
+{
+    const char *tmp = getenv("TMPDIR");
+    char path[4096];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/loop-memory", tmp != NULL ? tmp : "/tmp");
+    open_session("data: {format: linear, n: 100}\nmodel: [linear: 3, relu, linear: 1]\nloss: mse\n"
+                 "optimizer: adam\ntrain: {batch: 10, steps: 2}\n");
+    refuse_memory(save, path);
+    refuse_memory(load, path);
+    assert_int_equal(mt_dir_remove(job->ctx, path), 0);
+    close_session();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_closed_form),
-        cmocka_unit_test(test_ends), cmocka_unit_test(test_not_a_number)};
+        cmocka_unit_test(test_ends), cmocka_unit_test(test_not_a_number),
+        cmocka_unit_test(test_memory)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
