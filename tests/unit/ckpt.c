@@ -321,7 +321,7 @@ static void test_full(void **state)
     assert_int_equal(mt_dir_list(ctx, root, &names, &n), 0);
     assert_int_equal(n, 1);
     mt_dir_list_free(ctx, names, n);
-    assert_int_equal(mount(NULL, root, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+    assert_int_equal(mount("tmpfs", root, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
     assert_int_equal(write_step(root, 3), MOTLEY_EFILE);
     assert_non_null(strstr(mt_err_text(), "Read-only file system"));
 }
