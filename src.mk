@@ -183,6 +183,7 @@ public_headers += include/motley_mpi.h
 program_sources =
 program_sources += src/cli/bench_gemm.c
 program_sources += src/cli/bench_limits.c
+program_sources += src/cli/bench_comm.c
 program_sources += src/cli/bench_ops.c
 program_sources += src/cli/cli.h
 program_sources += src/cli/cmd_bench.c

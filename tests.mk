@@ -52,6 +52,7 @@ parallel_tests += tests/parallel/dp
 sys_tests =
 sys_tests += tests/sys/accuracy.sh
 sys_tests += tests/sys/badinput.sh
+sys_tests += tests/sys/benchcomm.sh
 sys_tests += tests/sys/cli.sh
 sys_tests += tests/sys/data.sh
 sys_tests += tests/sys/death.sh

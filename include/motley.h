@@ -254,6 +254,10 @@ typedef struct motley_progress {
     double seconds, seconds_left;      /* of training; left < 0: unknown */
     const char *path;                  /* checkpoint, or checkpoint resumed from at start */
     const char *reason;                /* why it ended: epochs, steps, target, time, stop */
+    /* Seconds of this process in the interval before MOTLEY_AT_STEP: */
+    double input_wait;                 /* the input was waited for */
+    double comm_flight;                /* gradients were on their way between processes */
+    double comm_exposed;               /* ... while the device had nothing else to do */
 } motley_progress;
 
 /* A return value other than 0 asks to stop, as motley_stop does. Called in all processes. */

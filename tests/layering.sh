@@ -15,7 +15,7 @@ optim: device base
 graph: ops optim device base
 parallel: graph comm ops optim device base
 train: parallel graph comm ops optim device data config base
-cli: tests device base
+cli: tests comm device base
 '
 # header: the files that may include it, as shell patterns
 foreign='

@@ -20,8 +20,8 @@ struct cli {
 /* Parsed by each command; argv[0] is the command's name. Returns an exit code. */
 typedef int cli_command_fn(struct cli *cli, int argc, char **argv);
 
-cli_command_fn cli_bench, cli_bench_gemm, cli_bench_limits, cli_bench_ops, cli_check, cli_devices,
-    cli_eval, cli_info, cli_plan, cli_predict, cli_train;
+cli_command_fn cli_bench, cli_bench_comm, cli_bench_gemm, cli_bench_limits, cli_bench_ops,
+    cli_check, cli_devices, cli_eval, cli_info, cli_plan, cli_predict, cli_train;
 
 /* After a library function has failed: prints once, returns the exit code for it; a process that
  * failed alone ends the job. */

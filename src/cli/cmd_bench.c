@@ -15,6 +15,7 @@ static const char help[] =
     "motley bench ops [...]                      operations, see motley bench ops --help\n"
     "motley bench gemm [...]                     matrix products, motley bench gemm --help\n"
     "motley bench limits [...]                   the device's best, motley bench limits --help\n"
+    "motley bench comm [...]                     sums over processes, motley bench comm --help\n"
     "\n"
     "  --steps N    steps to measure (200)\n"
     "  --window N   steps of one measurement (10)\n"
@@ -149,9 +150,12 @@ int cli_bench(struct cli *cli, int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "limits") == 0) {
         return cli_bench_limits(cli, argc - 1, argv + 1);
     }
+    if (argc > 1 && strcmp(argv[1], "comm") == 0) {
+        return cli_bench_comm(cli, argc - 1, argv + 1);
+    }
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         cli_say(cli, "%s", help);
         return CLI_OK;
     }
-    return cli_usage(cli, "what? step, ops, gemm or limits");
+    return cli_usage(cli, "what? step, ops, gemm, limits or comm");
 }

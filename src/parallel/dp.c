@@ -25,6 +25,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define FLIGHTS MT_LANES_COMM   /* sums in progress at the same time; each has buffers of its own */
 #define NAP_S   0.3 /* waits as long as this are looked at with long sleeps; below any limit */
@@ -48,6 +49,10 @@ struct mt_dp {
     struct mt_reduce *flight[FLIGHTS];   /* bucket b takes flight b % FLIGHTS */
     int next;                            /* the bucket whose sum begins next */
     int waiting_for;                     /* rank, -1: the device or nobody in particular */
+    int flying;                          /* sums in flight */
+    double flying_since;
+    double over_at;                      /* the last gradients were seen on the host; 0: not yet */
+    struct mt_dp_times times;
 };
 
 /* ---- progress ----------------------------------------------------------------------------- */
@@ -86,7 +91,25 @@ static int begin_sums(struct mt_dp *dp)
         MT_TRY(mt_reduce_start(dp->flight[dp->next % FLIGHTS], mt_window_host(b->window),
                                (int64_t)length(b)));
         b->state = SUMMING;
+        if (dp->flying++ == 0) {
+            dp->flying_since = mt_comm_clock();
+        }
         dp->next++;
+    }
+    return MOTLEY_OK;
+}
+
+/* Whether backward is over on the device: the last bucket is complete. */
+static int look_for_end(struct mt_dp *dp)
+{
+    const struct bucket *last = &dp->bucket[dp->n - 1];
+    int ready = dp->next == dp->n;
+
+    if (!ready && last->state == OPENING) {
+        MT_TRY(mt_window_ready(last->window, &ready));
+    }
+    if (ready) {
+        dp->over_at = mt_comm_clock();
     }
     return MOTLEY_OK;
 }
@@ -95,6 +118,9 @@ static int progress(struct mt_dp *dp)
 {
     dp->waiting_for = -1;
     MT_TRY(begin_sums(dp));
+    if (dp->over_at <= 0) {
+        MT_TRY(look_for_end(dp));
+    }
     for (int i = dp->next > FLIGHTS ? dp->next - FLIGHTS : 0; i < dp->next; i++) {
         struct bucket *b = &dp->bucket[i];
         int done = 0;
@@ -106,6 +132,9 @@ static int progress(struct mt_dp *dp)
         if (done) {
             MT_TRY(mt_window_close(b->window));
             b->state = IDLE;
+            if (--dp->flying == 0) {
+                dp->times.flight += mt_comm_clock() - dp->flying_since;
+            }
             if (dp->ctx->trace != NULL) {
                 trace_sum(dp, i);
             }
@@ -126,6 +155,7 @@ static int run_reduce(struct mt_exec *x, const struct mt_step *s)
     MT_BUG_IF(b->state != IDLE);
     if (s->ticket == 0) {
         dp->next = 0;
+        dp->over_at = 0;
     }
     MT_TRY(mt_window_open(b->window, x->store->grad, b->range.lo * sizeof(float),
                           length(b) * sizeof(float), MT_WINDOW_READ | MT_WINDOW_WRITE));
@@ -155,11 +185,22 @@ static int run_wait(struct mt_exec *x, const struct mt_step *s)
         MT_TRY(progress(dp));
         now = mt_comm_clock();
     }
+    if (dp->over_at > 0 && now > dp->over_at) {
+        dp->times.exposed += now - (dp->over_at > begun ? dp->over_at : begun);
+    }
     return MOTLEY_OK;
 }
 
 const struct mt_step_kind mt_step_reduce = {"reduce", run_reduce, NULL};
 const struct mt_step_kind mt_step_wait = {"wait", run_wait, NULL};
+
+struct mt_dp_times mt_dp_times(struct mt_dp *dp)
+{
+    struct mt_dp_times t = dp->times;
+
+    memset(&dp->times, 0, sizeof dp->times);
+    return t;
+}
 
 /* ---- the pass ----------------------------------------------------------------------------- */
 

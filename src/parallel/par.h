@@ -31,4 +31,11 @@ void mt_dp_free(struct mt_dp *dp);
 
 extern const struct mt_step_kind mt_step_reduce, mt_step_wait;
 
+/* Seconds since the last call, for the report. What is not exposed was hidden. */
+struct mt_dp_times {
+    double flight;    /* at least one sum was in flight */
+    double exposed;   /* a `wait` step waited when the device had finished backward */
+};
+struct mt_dp_times mt_dp_times(struct mt_dp *dp);
+
 #endif

@@ -32,6 +32,7 @@ struct mt_feed {
     struct place place[PLACES];
     int head, asked;             /* oldest asked place; how many are asked */
     int taken;                   /* the place that steps read; -1: none */
+    double waited;
 };
 
 static int64_t targets(const struct mt_sample *s)
@@ -214,10 +215,12 @@ int mt_feed_take(struct mt_feed *f, struct mt_tensor *x, struct mt_tensor *y)
     MT_TRY(hand_over(f, p, 1));
     MT_TRY(hand_over_ready(f));
     if (p->rows > 0) {
-        int64_t from = mt_trace_now();
+        int64_t from = mt_trace_now(), to;
 
         MT_TRY(mt_loader_wait(f->loader, p->ticket));
-        mt_trace_add(f->ctx, MT_LANE_HOST, "wait for input", NULL, from, mt_trace_now());
+        to = mt_trace_now();
+        f->waited += 1e-9 * (double)(to - from);
+        mt_trace_add(f->ctx, MT_LANE_HOST, "wait for input", NULL, from, to);
     }
     MT_TRY(close_place(p));
     give_tensors(f, p, x, y);
@@ -267,4 +270,12 @@ int mt_feed_reset(struct mt_feed *f)
         f->asked--;
     }
     return first;
+}
+
+double mt_feed_waited(struct mt_feed *f)
+{
+    double w = f->waited;
+
+    f->waited = 0;
+    return w;
 }

@@ -44,4 +44,7 @@ int mt_feed_put(struct mt_feed *f, const float *x, const void *y, int64_t rows,
 /* Forgets what was asked for. */
 int mt_feed_reset(struct mt_feed *f);
 
+/* Seconds that mt_feed_take has waited for reading since the last call, for the report. */
+double mt_feed_waited(struct mt_feed *f);
+
 #endif

@@ -119,6 +119,13 @@ static int take_figures(struct loop *l, const struct mt_late_step *f)
     p.lr = f->lr;
     p.grad_norm = f->norm;
     p.samples_per_second = (double)l->rows / since(&l->mark);
+    p.input_wait = mt_feed_waited(l->s->train.feed);
+    if (l->s->train.dp != NULL) {
+        struct mt_dp_times t = mt_dp_times(l->s->train.dp);
+
+        p.comm_flight = t.flight;
+        p.comm_exposed = t.exposed;
+    }
     l->loss = l->terms = l->hits = 0;
     l->rows = 0;
     clock_gettime(CLOCK_MONOTONIC, &l->mark);
