@@ -152,8 +152,8 @@ int mt_node_labels(struct mt_node *n);
 
 /* fwd and bwd of a view: nothing to do. */
 int mt_op_nothing(const struct mt_node *n, const struct mt_io *io);
-/* fwd and bwd of a function of one number without options: kernel 0 has the arguments (y, x, count),
- * kernel 1 (dx, dy, x or y as `keep` says, count, add to dx). */
+/* fwd and bwd of a function of one number without options: kernel 0 has the arguments (y, x,
+ * count), kernel 1 (dx, dy, x or y as `keep` says, count, add to dx). */
 int mt_op_map_fwd(const struct mt_node *n, const struct mt_io *io);
 int mt_op_map_bwd(const struct mt_node *n, const struct mt_io *io);
 

@@ -1,6 +1,6 @@
 /* loop.c -- the loop of training from inside: a step allocates nothing on host or device; a linear
- * model reaches the closed-form solution; a stop request, a target and a limit of time end it; a lack
- * of memory while saving and loading leaves nothing behind. */
+ * model reaches the closed-form solution; a stop request, a target and a limit of time end it; a
+ * lack of memory while saving and loading leaves nothing behind. */
 #define _POSIX_C_SOURCE 200809L
 #include "train/train.h"
 
