@@ -59,7 +59,7 @@ static const size_t train_at[] = {
     AT(train.eval_every), AT(train.eval_batch), AT(train.log_every)};
 
 static const struct mt_attr parallel_attrs[] = {
-    {"bucket_bytes", MT_ATTR_INT, .def.i = 4 << 20, .min = 1024, .max = MAX_COUNT,
+    {"bucket_bytes", MT_ATTR_INT, .def.i = 1 << 20, .min = 1024, .max = MAX_COUNT,
      .doc = "gradients travel between ranks in pieces of about this size"},
     {"timeout", MT_ATTR_NUM, .def.f = 300, .min = 1, .max = INFINITY,
      .doc = "seconds without a sign of life from another rank before the job gives up"},
