@@ -297,6 +297,7 @@ int motley_config_load(motley_ctx *ctx, const char *path, const char *const *ove
 {
     struct mt_config *config = NULL;
     char file[PATH_MAX];
+    int status;
 
     NOT_NULL(ctx);
     NOT_NULL(path);
@@ -305,7 +306,11 @@ int motley_config_load(motley_ctx *ctx, const char *path, const char *const *ove
     ctx->job->shared = 0;
     MT_CHECK(snprintf(file, sizeof file, mt_dir_exists(path) ? "%s/config.yaml" : "%s", path) <
                  PATH_MAX, MOTLEY_EFILE, "%s: path is too long", path);
-    MT_TRY(mt_job_agree(ctx->job, mt_config_load(ctx->job->ctx, file, over, n, &config)));
+    status = mt_config_load(ctx->job->ctx, file, over, n, &config);
+    if (status < 0 && mt_dir_exists(path) && !mt_file_exists(file)) {
+        mt_err_prefix("%s is not the folder of a run: ", path);
+    }
+    MT_TRY(mt_job_agree(ctx->job, status));
     return wrap_config(ctx, config, out);
 }
 

@@ -38,6 +38,9 @@ void cli_json_text(FILE *f, const char *text);
 /* SIGINT, SIGTERM and SIGUSR1 ask the context to stop; a second SIGINT ends at once. */
 void cli_catch_signals(motley_ctx *ctx);
 
+/* For a word that is no suite: CLI_OK if it may be a configuration, else says what it is not. */
+int cli_no_suite(struct cli *cli, const char *word);
+
 /* Splits "CONFIG key=value ..." after options: *path, then settings. Fails without a path. */
 int cli_config_words(struct cli *cli, int argc, char **argv, int first, const char **path,
                      const char *const **over, int *n);

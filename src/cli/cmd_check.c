@@ -113,7 +113,8 @@ static int read_words(struct cli *cli, struct mt_ctx *ctx, int argc, char **argv
     int n, code;
 
     if (optind < argc && mt_suite_find(argv[optind]) == NULL) {
-        code = cli_config_words(cli, argc, argv, optind, &path, &over, &n);
+        code = cli_no_suite(cli, argv[optind]);
+        code = code == CLI_OK ? cli_config_words(cli, argc, argv, optind, &path, &over, &n) : code;
         if (code != CLI_OK) {
             return code;
         }

@@ -160,6 +160,14 @@ void cli_catch_signals(motley_ctx *ctx)
 
 /* ---- words --------------------------------------------------------------------------- */
 
+int cli_no_suite(struct cli *cli, const char *word)
+{
+    return access(word, F_OK) == 0
+               ? CLI_OK
+               : cli_usage(cli, "'%s' is neither an operation (`motley check --list` shows them) "
+                                "nor a file", word);
+}
+
 int cli_config_words(struct cli *cli, int argc, char **argv, int first, const char **path,
                      const char *const **over, int *n)
 {
@@ -213,6 +221,7 @@ static int run_command(const struct command *c, int argc, char **argv)
 {
     motley_ctx_opt opt = MOTLEY_INIT(motley_ctx_opt);
     struct cli cli = {.name = c->name, .prints = 1};
+    char program[64];
     int code, status;
 
     opt.log = log_line;
@@ -222,6 +231,8 @@ static int run_command(const struct command *c, int argc, char **argv)
         return code_of(status);
     }
     cli.prints = motley_rank(cli.ctx) == 0;
+    snprintf(program, sizeof program, "motley %s", c->name);
+    argv[0] = program;   /* getopt begins its messages with it */
     code = c->run(&cli, argc, argv);
     if (fflush(stdout) != 0 && code == CLI_OK) {
         fprintf(stderr, "motley: cannot write to standard output\n");

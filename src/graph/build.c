@@ -123,7 +123,8 @@ static int build_item(struct mt_graph *g, const struct mt_tree *item, int depth,
 static int build_list(struct mt_graph *g, const struct mt_tree *list, int depth, int *value)
 {
     if (list->kind != MT_TREE_LIST || list->n == 0) {
-        MT_TREE_FAIL(list, "expected a list of layers");
+        MT_TREE_FAIL(list, list->kind == MT_TREE_LIST ? "the list of layers is empty"
+                                                      : "expected a list of layers");
     }
     if (depth > MAXDEPTH) {
         MT_TREE_FAIL(list, "blocks are nested more than %d deep", MAXDEPTH);

@@ -142,9 +142,10 @@ int mt_node_labels(struct mt_node *n)
              "%s needs class numbers as targets; the data has real numbers (%s). For those use "
              "mse", n->op->name, mt_spec_print(&n->in[1], b, (int)sizeof b));
     MT_CHECK(mt_spec_count(&n->in[1]) == mt_spec_rows(&n->in[0]), MOTLEY_ECONFIG,
-             "%s: prediction %s and labels %s do not fit: there must be one label a row",
+             "%s: prediction %s and labels %s do not fit: there must be one label a row%s",
              n->op->name, mt_spec_print(&n->in[0], a, (int)sizeof a),
-             mt_spec_print(&n->in[1], b, (int)sizeof b));
+             mt_spec_print(&n->in[1], b, (int)sizeof b),
+             n->in[0].rank > n->in[1].rank + 1 ? "; is a flatten missing?" : "");
     return MOTLEY_OK;
 }
 

@@ -363,6 +363,35 @@ const char *mt_session_device(const struct mt_job *job, const struct mt_config *
     return config->device.use;
 }
 
+int mt_session_sched(const struct mt_session *s, int64_t *total, struct mt_sched **out)
+{
+    const struct mt_config *c = s->config;
+    int64_t each = (s->data->train->n + s->batch - 1) / s->batch, steps = 0;
+
+    if (c->train.epochs > 0) {
+        steps = c->train.epochs * each;
+    }
+    if (c->train.steps > 0 && (steps == 0 || c->train.steps < steps)) {
+        steps = c->train.steps;
+    }
+    MT_TRY(mt_sched_new(s->ctx, c->schedule, mt_optim_lr(s->optim), steps, each, out));
+    *total = steps;
+    return MOTLEY_OK;
+}
+
+/* A plan knows whatever would stop training before its first step. */
+static int check_sched(const struct mt_session *s)
+{
+    struct mt_sched *sched = NULL;
+    int64_t total;
+
+    if (s->data != NULL) {
+        MT_TRY(mt_session_sched(s, &total, &sched));
+    }
+    mt_sched_free(sched);
+    return MOTLEY_OK;
+}
+
 static int assemble(struct mt_session *s)
 {
     struct mt_job *job = s->job;
@@ -378,6 +407,7 @@ static int assemble(struct mt_session *s)
     MT_TRY(mt_job_open_device(job, mt_session_device(job, s->config), s->config->device.share));
     MT_TRY(mt_job_agree(job, plan_all(s)));
     if (s->opt.mode == MT_SESSION_PLAN) {
+        MT_TRY(mt_job_agree(job, check_sched(s)));
         return mt_job_agree(job, plan_only(s));
     }
     return mt_job_agree(job, start_all(s));

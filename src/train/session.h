@@ -60,6 +60,9 @@ int mt_session_need_predict(struct mt_session *s);
 /* Rows [*lo, *hi) of a batch of `rows` that this process takes. */
 void mt_session_share(const struct mt_session *s, int64_t rows, int64_t *lo, int64_t *hi);
 
+/* Steps that the configuration asks for, 0: unknown; and the rates over them. Gives *out. */
+int mt_session_sched(const struct mt_session *s, int64_t *total, struct mt_sched **out);
+
 /* The device this configuration asks for: NULL leaves it to the environment. */
 const char *mt_session_device(const struct mt_job *job, const struct mt_config *config);
 

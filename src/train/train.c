@@ -314,19 +314,6 @@ static int check_limits(const struct mt_session *s)
     return MOTLEY_OK;
 }
 
-static int plan_steps(struct loop *l)
-{
-    const struct mt_config *c = l->s->config;
-    int64_t each = (l->n + l->batch - 1) / l->batch;
-
-    l->total = c->train.epochs > 0 ? c->train.epochs * each : 0;
-    if (c->train.steps > 0 && (l->total == 0 || c->train.steps < l->total)) {
-        l->total = c->train.steps;
-    }
-    return mt_sched_new(l->s->ctx, c->schedule, mt_optim_lr(l->s->optim), l->total, each,
-                        &l->sched);
-}
-
 /* Run folder, checkpoint to continue from, metrics. */
 static int open_folder(struct loop *l)
 {
@@ -398,7 +385,7 @@ int mt_train(struct mt_session *s, const struct mt_train_opt *opt)
     l->batch = s->batch;
     l->check_each = mt_env_has(&s->ctx->env, MT_ENV_DEBUG, "agree");
     MT_TRY_OR(done, mt_job_agree(s->job, mt_feed_reset(s->train.feed)));   /* of a failed call */
-    MT_TRY_OR(done, mt_job_agree(s->job, plan_steps(l)));
+    MT_TRY_OR(done, mt_job_agree(s->job, mt_session_sched(s, &l->total, &l->sched)));
     MT_TRY_OR(done, mt_job_agree(s->job, mt_late_new(s, &l->late)));
     MT_TRY_OR(done, open_folder(l));
     MT_TRY_OR(done, run(l));

@@ -31,6 +31,10 @@ expect 2 "take one" train --resume --force x.yaml
 expect 1 "x.yaml: No such file or directory" train x.yaml
 expect 2 "give a run and a .npy file" predict runs/x
 expect 2 "'more' is not known" info more
+expect 2 "motley eval: unrecognized option" eval --nonsense
+expect 2 "'nosuch' is neither an operation" check nosuch
+mkdir "$TMPDIR/empty"
+expect 1 "is not the folder of a run: " eval "$TMPDIR/empty"
 expect 0 "MOTLEY_DEVICE" info
 expect 0 "train.batch" info --keys
 expect 0 "cosine" info --schedules
@@ -44,6 +48,8 @@ if command -v python3 >/dev/null; then
         say "motley devices --json is no JSON"
 fi
 expect 0 "steps of training" plan "$TMPDIR/small.yaml"
+expect 2 "must know how long training lasts" plan "$TMPDIR/small.yaml" schedule=cosine \
+    train.steps=0 train.epochs=0 train.seconds=9
 expect 0 "steps of training" train --dry-run "$TMPDIR/small.yaml"
 [ ! -e runs ] || say "a plan has written something"
 
