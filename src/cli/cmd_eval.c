@@ -3,7 +3,6 @@
 #include "cli/cli.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 static const char help[] =
     "motley eval RUN|CONFIG [key=value ...]\n"

@@ -10,7 +10,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #define GUARD_WORD 0x7fc0deadu   /* a NaN, so reading a guard as float shows too */
 #define FILL_WORD  0x7fc0beefu

@@ -16,7 +16,6 @@
 #include "device/dev_impl.h"
 #include "device/launch.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 #define KC    256                    /* longest block of K: a panel of 32 columns is 32 KiB */

@@ -8,7 +8,6 @@
 #include "device/devtrace.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 /* Sets one argument at position *i, or two for a tensor, and moves *i on. */
 static int set_arg(struct mt_dev *dev, const struct mt_kernel *k, cl_uint *i,

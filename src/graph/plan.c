@@ -9,7 +9,6 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define ALIGN_BYTES 256   /* of each item: a cache line on every device known, and vload16 */
 

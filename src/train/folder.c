@@ -8,7 +8,6 @@
 
 #include "base/file.h"
 
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>

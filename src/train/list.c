@@ -11,9 +11,6 @@
 #include "optim/sched.h"
 #include "train/job.h"
 
-#include <stdio.h>
-#include <string.h>
-
 struct out {
     motley_entry_fn *fn;
     void *arg;

@@ -11,7 +11,6 @@
 #include "base/trace.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define EVENTS_RANK ((int64_t)200000)    /* 120 bytes each here, about as many in the file */

@@ -17,10 +17,8 @@
 #include "device/gemm.h"
 #include "tests/kit.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 enum { BEFORE = 5, AFTER = 7 };   /* elements around each matrix that belong to nobody */
 
