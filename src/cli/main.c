@@ -25,7 +25,7 @@ static const struct command {
     {"predict", cli_predict, "RUN INPUT.npy [--output FILE]", "outputs of a trained network"},
     {"devices", cli_devices, "[--json]", "what OpenCL offers here, and which rank gets what"},
     {"check", cli_check, "[OPERATION ...]", "test every kernel on a device"},
-    {"bench", cli_bench, "step CONFIG | ops", "measure steps or operations"},
+    {"bench", cli_bench, "step CONFIG | ops | gemm | limits | comm", "measure this machine"},
     {"plan", cli_plan, "CONFIG [key=value ...]", "what training would do: steps, memory, shares"},
     {"info", cli_info, "[--ops|--keys|--env|...]", "version, build, operations, settings"},
 };
