@@ -144,13 +144,14 @@ int mt_comm_speaker(const struct mt_comm *c)
 }
 
 /* The longer nothing happened, the longer the sleep: at first only the processor is offered to
- * others (a message between two processes of a host takes microseconds); a core that a device
- * computes on must not be taken for long. */
+ * others (a message between two processes of a host takes microseconds; a sleep of 20 of them
+ * lasts 70, by the timers of Linux); a core that a device computes on must not be taken for
+ * long. */
 static void relax(double waited)
 {
     struct timespec t = {.tv_nsec = waited < 2e-3 ? 20000 : waited < 0.1 ? 100000 : 500000};
 
-    if (waited < 50e-6) {
+    if (waited < 500e-6) {
         sched_yield();
     } else {
         nanosleep(&t, NULL);

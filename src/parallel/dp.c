@@ -27,8 +27,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FLIGHTS MT_LANES_COMM   /* sums in progress at the same time; each has buffers of its own */
-#define NAP_S   0.3 /* waits as long as this are looked at with long sleeps; below any limit */
+#define FLIGHTS  MT_LANES_COMM   /* sums in flight at the same time, each with its own buffers */
+#define TIGHT_S  50e-6   /* the own device is waited for without sleeping */
+#define NAP_AT_S 500e-6  /* mt_comm_idle sleeps for waits above this */
+#define NAP_S    0.3     /* waits as long as this are looked at with long sleeps; below any limit */
 
 enum bucket_state { IDLE = 0, OPENING, SUMMING };
 
@@ -179,7 +181,9 @@ static int run_wait(struct mt_exec *x, const struct mt_step *s)
 
         if (dp->next <= s->ticket && dp->waiting_for < 0) {
             asked = now;
-            waited = now - begun < NAP_S ? now - begun : NAP_S;
+            waited = now - begun < TIGHT_S ? now - begun
+                     : now - begun < NAP_S ? now - begun + NAP_AT_S
+                                           : NAP_S;
         }
         MT_TRY(mt_comm_idle(dp->comm, waited, dp->waiting_for));
         MT_TRY(progress(dp));
