@@ -298,19 +298,13 @@ end:
 static int run(struct bench *b, struct mt_ctx *ctx, const char *device, int argc, char **argv)
 {
     struct mt_net *net = NULL;
-    const char *path, *const *over;
-    int n, code = CLI_OK;
+    int code = CLI_OK;
 
     if (optind < argc) {
-        code = cli_config_words(b->cli, argc, argv, optind, &path, &over, &n);
+        code = cli_net(b->cli, ctx, argc, argv, optind, &net, &device);
         if (code != CLI_OK) {
             return code;
         }
-        if (mt_net_open(ctx, path, over, n, &net) < 0) {
-            fprintf(stderr, "motley: %s\n", mt_err_text());
-            return CLI_USAGE;
-        }
-        device = device != NULL ? device : mt_net_device(net);
     }
     if (measure(b, ctx, device, net) < 0) {
         fprintf(stderr, "motley: %s\n", mt_err_text());

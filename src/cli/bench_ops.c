@@ -66,20 +66,11 @@ static int measure(struct cli *cli, struct mt_ctx *ctx, const char *device, doub
     struct printer p = {.cli = cli, .json = json};
     struct mt_net *net = NULL;
     struct mt_dev *dev = NULL;
-    const char *path, *const *over;
-    int n, st, code = CLI_OK;
+    int st, code = CLI_OK;
 
     if (optind < argc && mt_suite_find(argv[optind]) == NULL) {
         code = cli_no_suite(cli, argv[optind]);
-        code = code == CLI_OK ? cli_config_words(cli, argc, argv, optind, &path, &over, &n) : code;
-        if (code != CLI_OK) {
-            return code;
-        }
-        if (mt_net_open(ctx, path, over, n, &net) < 0) {
-            fprintf(stderr, "motley: %s\n", mt_err_text());
-            return CLI_USAGE;
-        }
-        device = device != NULL ? device : mt_net_device(net);
+        code = code == CLI_OK ? cli_net(cli, ctx, argc, argv, optind, &net, &device) : code;
     }
     for (int i = optind; i < argc && net == NULL && code == CLI_OK; i++) {
         if (mt_suite_find(argv[i]) == NULL) {

@@ -38,6 +38,14 @@ void cli_json_text(FILE *f, const char *text);
 /* SIGINT, SIGTERM and SIGUSR1 ask the context to stop; a second SIGINT ends at once. */
 void cli_catch_signals(motley_ctx *ctx);
 
+struct mt_ctx;
+struct mt_net;
+
+/* For check and bench: opens the network of "CONFIG key=value ..." from argv[first] on; *device
+ * becomes the one it asks for, if nobody wished for another. */
+int cli_net(struct cli *cli, struct mt_ctx *ctx, int argc, char **argv, int first,
+            struct mt_net **net, const char **device);
+
 /* For a word that is no suite: CLI_OK if it may be a configuration, else says what it is not. */
 int cli_no_suite(struct cli *cli, const char *word);
 

@@ -137,20 +137,17 @@ static int bench_step(struct cli *cli, int argc, char **argv)
 
 int cli_bench(struct cli *cli, int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "step") == 0) {
-        return bench_step(cli, argc - 1, argv + 1);
-    }
-    if (argc > 1 && strcmp(argv[1], "ops") == 0) {
-        return cli_bench_ops(cli, argc - 1, argv + 1);
-    }
-    if (argc > 1 && strcmp(argv[1], "gemm") == 0) {
-        return cli_bench_gemm(cli, argc - 1, argv + 1);
-    }
-    if (argc > 1 && strcmp(argv[1], "limits") == 0) {
-        return cli_bench_limits(cli, argc - 1, argv + 1);
-    }
-    if (argc > 1 && strcmp(argv[1], "comm") == 0) {
-        return cli_bench_comm(cli, argc - 1, argv + 1);
+    static const struct {
+        const char *word;
+        cli_command_fn *run;
+    } part[] = {{"step", bench_step}, {"ops", cli_bench_ops}, {"gemm", cli_bench_gemm},
+                {"limits", cli_bench_limits}, {"comm", cli_bench_comm}};
+
+    for (size_t i = 0; argc > 1 && i < sizeof part / sizeof *part; i++) {
+        if (strcmp(argv[1], part[i].word) == 0) {
+            argv[1] = argv[0];   /* getopt begins its messages with it */
+            return part[i].run(cli, argc - 1, argv + 1);
+        }
     }
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         cli_say(cli, "%s", help);

@@ -105,25 +105,31 @@ static int write_files(const struct request *q)
     return MOTLEY_OK;
 }
 
+int cli_net(struct cli *cli, struct mt_ctx *ctx, int argc, char **argv, int first,
+            struct mt_net **net, const char **device)
+{
+    const char *path, *const *over;
+    int n, code = cli_config_words(cli, argc, argv, first, &path, &over, &n);
+
+    if (code != CLI_OK) {
+        return code;
+    }
+    if (mt_net_open(ctx, path, over, n, net) < 0) {
+        fprintf(stderr, "motley: %s\n", mt_err_text());
+        return CLI_USAGE;
+    }
+    *device = *device != NULL ? *device : mt_net_device(*net);
+    return CLI_OK;
+}
+
 /* Words after the options: suites, or a configuration with its settings. */
 static int read_words(struct cli *cli, struct mt_ctx *ctx, int argc, char **argv,
                       struct request *q)
 {
-    const char *path, *const *over;
-    int n, code;
-
     if (optind < argc && mt_suite_find(argv[optind]) == NULL) {
-        code = cli_no_suite(cli, argv[optind]);
-        code = code == CLI_OK ? cli_config_words(cli, argc, argv, optind, &path, &over, &n) : code;
-        if (code != CLI_OK) {
-            return code;
-        }
-        if (mt_net_open(ctx, path, over, n, &q->net) < 0) {
-            fprintf(stderr, "motley: %s\n", mt_err_text());
-            return CLI_USAGE;
-        }
-        q->device = q->device != NULL ? q->device : mt_net_device(q->net);
-        return CLI_OK;
+        int code = cli_no_suite(cli, argv[optind]);
+
+        return code == CLI_OK ? cli_net(cli, ctx, argc, argv, optind, &q->net, &q->device) : code;
     }
     for (int i = optind; i < argc && q->names < MAX_NAMES; i++) {
         q->name[q->names++] = argv[i];
