@@ -124,7 +124,8 @@ const char *mt_net_device(const struct mt_net *net)
     return net->config->device.use;
 }
 
-/* Whether an earlier node is the same operation with the same options on the same shapes. */
+/* Whether an earlier node is the same operation with the same options on the same shapes, with
+ * the same activation behind it. */
 static int seen_before(const struct mt_graph *g, int i)
 {
     const struct mt_node *a = &g->node[i].n;
@@ -132,7 +133,7 @@ static int seen_before(const struct mt_graph *g, int i)
     for (int k = 0; k < i; k++) {
         const struct mt_node *b = &g->node[k].n;
         size_t options = (size_t)mt_attr_count(a->op->attrs);
-        int same = a->op == b->op && a->nin == b->nin &&
+        int same = a->op == b->op && a->nin == b->nin && a->act == b->act &&
                    memcmp(a->attr, b->attr, options * sizeof *a->attr) == 0;
 
         for (int p = 0; same && p < a->nin; p++) {

@@ -120,5 +120,6 @@ expect 0 "*" bench gemm "$TMPDIR/small.yaml" --ms 1
 expect 0 '"taken":true' bench gemm "$TMPDIR/small.yaml" --ms 1 --rounds 1 --json
 expect 1 "there is no provider 'best'" bench gemm --provider best
 expect 0 '"share":' bench ops relu --seconds 0.01 --json
+expect 0 " passed" check "$TMPDIR/small.yaml" --small
 expect 0 "samples/s" bench step "$TMPDIR/small.yaml" --steps 20 --window 5
 exit $bad
