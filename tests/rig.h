@@ -1,5 +1,5 @@
 /* rig.h -- one node with all its tensors, each between guards, filled and called: what the
- * checks of kit.c and the timing of bench.c work with. */
+ * checks of kit.c and the timing of runner.c work with. */
 #ifndef MT_TESTS_RIG_H
 #define MT_TESTS_RIG_H
 
