@@ -82,7 +82,8 @@ static int sum(struct bench *b, int64_t bytes, void *arg, int times)
         double begun = mt_comm_clock();
         int done = 0;
 
-        MT_TRY(mt_reduce_start(r, (float *)(void *)b->data, bytes / (int64_t)sizeof(float)));
+        MT_TRY(mt_reduce_start(r, NULL, 0, (float *)(void *)b->data,
+                               bytes / (int64_t)sizeof(float)));
         MT_TRY(mt_reduce_test(r, &done));
         while (!done) {
             MT_TRY(mt_comm_idle(b->comm, mt_comm_clock() - begun, mt_reduce_peer(r)));
@@ -157,7 +158,7 @@ static int measure_sums(struct bench *b)
     memset(b->data, 0, room);
     memset(b->more, 0, room);
     MT_TRY(measure_ring(b));
-    MT_TRY(mt_reduce_new(b->ctx, b->comm, most / 4, 0, &r));
+    MT_TRY(mt_reduce_new(b->ctx, b->comm, b->size, most / 4, &r));
     for (int i = 0; i < b->n; i++) {
         MT_TRY_OR(done, measure(b, b->bytes[i], sum, r, &b->seconds[i]));
     }

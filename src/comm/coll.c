@@ -34,19 +34,23 @@ struct lane {
     int64_t n;
     int added;              /* the own part holds the sum and is on its way */
     float *got;             /* parts of the others: (N-1) times the longest part */
-    struct pair *pair;      /* by rank */
+    struct pair *pair;      /* by position in the group */
 };
 
+/* N ranks take part, named by their position in the group from here on. */
 struct mt_reduce {
     struct mt_ctx *ctx;
     struct mt_comm *comm;
-    int tag, requests;
-    int64_t max, chunk;     /* floats */
+    int most, requests;     /* most: ranks of the largest group */
+    int64_t max;            /* floats */
     int active;
+    struct mt_group group;  /* of the sum under way */
+    int me, size, tag;
     float *data;
     int64_t n, next;        /* floats; those already given to a lane */
+    int64_t chunk;
     int turn;               /* lane that gets the next chunk */
-    int peer;               /* last one found missing */
+    int peer;               /* rank last found missing */
     struct lane lane[LANES];
 };
 
@@ -60,34 +64,50 @@ static int64_t part_len(int64_t n, int j, int size)
     return part_lo(n, j + 1, size) - part_lo(n, j, size);
 }
 
-int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int64_t max, int tag,
+/* The same on all ranks of a group. */
+static int64_t chunk_of(int size, int64_t n)
+{
+    int64_t chunk = PART_FLOATS * size;
+
+    chunk = chunk < CHUNK_MIN ? CHUNK_MIN : chunk > CHUNK_MAX ? CHUNK_MAX : chunk;
+    return chunk < n ? chunk : n;
+}
+
+static int rank_of(const struct mt_reduce *r, int j)
+{
+    return r->group.rank != NULL ? r->group.rank[j] : j;
+}
+
+static int adds(const struct mt_reduce *r, int j)
+{
+    return r->group.adds == NULL || r->group.adds[j];
+}
+
+int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int most, int64_t max,
                   struct mt_reduce **out)
 {
     struct mt_reduce *r = NULL;
-    int size = c->info.size, st;
+    int st;
 
     MT_CHECK(max >= 0, MOTLEY_EARG, "sum over ranks: %lld numbers", (long long)max);
-    MT_CHECK(tag >= 0 && tag < MT_TAGS_REDUCE, MOTLEY_EARG,
-             "sum over ranks: tag %d is not in 0..%d", tag, MT_TAGS_REDUCE - 1);
+    MT_CHECK(most >= 1 && most <= c->info.size, MOTLEY_EARG,
+             "sum over %d ranks of a job of %d", most, c->info.size);
     MT_TRY(MT_NEW(ctx, &r));
     r->ctx = ctx;
     r->comm = c;
-    r->tag = MT_TAG_REDUCE + TAGS * tag;
+    r->most = most;
     r->max = max;
     r->peer = -1;
-    r->chunk = PART_FLOATS * size;
-    r->chunk = r->chunk < CHUNK_MIN ? CHUNK_MIN : r->chunk > CHUNK_MAX ? CHUNK_MAX : r->chunk;
-    r->chunk = r->chunk < max ? r->chunk : max;
-    for (int i = 0; i < LANES && size > 1; i++) {
+    for (int i = 0; i < LANES && most > 1; i++) {
         struct lane *l = &r->lane[i];
 
-        if (i > 0 && max <= r->chunk) {
+        if (i > 0 && max <= chunk_of(1, max)) {
             break;   /* one chunk holds all: the other lane is never used */
         }
-        MT_TRY_OR(fail, MT_NEW_N(ctx, size, &l->pair));
-        MT_TRY_OR(fail, MT_NEW_N(ctx, (size - 1) * (r->chunk / size + 1), &l->got));
-        MT_TRY_OR(fail, mt_comm_reserve(c, 4 * (size - 1)));
-        r->requests += 4 * (size - 1);
+        MT_TRY_OR(fail, MT_NEW_N(ctx, most, &l->pair));
+        MT_TRY_OR(fail, MT_NEW_N(ctx, chunk_of(most, max) + most, &l->got));
+        MT_TRY_OR(fail, mt_comm_reserve(c, 4 * (most - 1)));
+        r->requests += 4 * (most - 1);
     }
     *out = r;
     return MOTLEY_OK;
@@ -101,7 +121,7 @@ static void drop(struct mt_reduce *r)
     for (int i = 0; i < LANES; i++) {
         struct lane *l = &r->lane[i];
 
-        for (int j = 0; l->chunk != NULL && j < r->comm->info.size; j++) {
+        for (int j = 0; l->chunk != NULL && j < r->size; j++) {
             mt_comm_cancel(r->comm, l->pair[j].send_part);
             mt_comm_cancel(r->comm, l->pair[j].recv_part);
             mt_comm_cancel(r->comm, l->pair[j].send_sum);
@@ -126,18 +146,18 @@ void mt_reduce_free(struct mt_reduce *r)
     mt_free(r->ctx, r);
 }
 
-/* Rank `from`'s numbers of the own part. */
+/* The numbers of position `from` for the own part. */
 static float *got_of(const struct mt_reduce *r, const struct lane *l, int from)
 {
-    int rank = r->comm->info.rank, slot = from < rank ? from : from - 1;
+    int slot = from < r->me ? from : from - 1;
 
-    return l->got + (int64_t)slot * part_len(l->n, rank, r->comm->info.size);
+    return l->got + (int64_t)slot * part_len(l->n, r->me, r->size);
 }
 
-static int message(const struct mt_reduce *r, const struct lane *l, float *data, int64_t n,
-                   int peer, int what, int recv, int *req)
+static int message(const struct mt_reduce *r, const struct lane *l, float *data, int64_t n, int j,
+                   int what, int recv, int *req)
 {
-    MT_TRY(mt_comm_start(r->comm, data, (size_t)n * sizeof *data, peer,
+    MT_TRY(mt_comm_start(r->comm, data, (size_t)n * sizeof *data, rank_of(r, j),
                          r->tag + what + (int)(l - r->lane), recv, req));
     return MOTLEY_OK;
 }
@@ -146,7 +166,7 @@ static int message(const struct mt_reduce *r, const struct lane *l, float *data,
  * not all ranks send to the same one. Parts without numbers make no message. */
 static int begin(struct mt_reduce *r, struct lane *l)
 {
-    int size = r->comm->info.size, rank = r->comm->info.rank;
+    int size = r->size, me = r->me;
 
     l->chunk = r->data + r->next;
     l->n = r->n - r->next < r->chunk ? r->n - r->next : r->chunk;
@@ -156,14 +176,14 @@ static int begin(struct mt_reduce *r, struct lane *l)
         l->pair[j] = (struct pair){-1, -1, -1, -1, 0};
     }
     for (int i = 1; i < size; i++) {
-        int to = (rank + i) % size, from = (rank - i + size) % size;
-        int64_t mine = part_len(l->n, rank, size), theirs = part_len(l->n, to, size);
+        int to = (me + i) % size, from = (me - i + size) % size;
+        int64_t mine = part_len(l->n, me, size), theirs = part_len(l->n, to, size);
 
-        if (mine > 0) {
+        if (mine > 0 && adds(r, from)) {
             MT_TRY(message(r, l, got_of(r, l, from), mine, from, TAG_PART, 1,
                            &l->pair[from].recv_part));
         }
-        if (theirs > 0) {
+        if (theirs > 0 && adds(r, me)) {
             MT_TRY(message(r, l, l->chunk + part_lo(l->n, to, size), theirs, to, TAG_PART, 0,
                            &l->pair[to].send_part));
         }
@@ -174,19 +194,22 @@ static int begin(struct mt_reduce *r, struct lane *l)
 /* The own part of the chunk becomes the sum. */
 static void add_parts(const struct mt_reduce *r, const struct lane *l)
 {
-    int size = r->comm->info.size, rank = r->comm->info.rank;
-    float *own = l->chunk + part_lo(l->n, rank, size), sum[ADD_FLOATS];
-    int64_t n = part_len(l->n, rank, size);
+    float *own = l->chunk + part_lo(l->n, r->me, r->size), sum[ADD_FLOATS];
+    int64_t n = part_len(l->n, r->me, r->size);
 
     for (int64_t lo = 0; lo < n; lo += ADD_FLOATS) {
-        int m = (int)(n - lo < ADD_FLOATS ? n - lo : ADD_FLOATS);
+        int m = (int)(n - lo < ADD_FLOATS ? n - lo : ADD_FLOATS), first = 1;
 
-        for (int j = 0; j < size; j++) {
-            const float *x = (j == rank ? own : got_of(r, l, j)) + lo;
+        for (int j = 0; j < r->size; j++) {
+            const float *x = (j == r->me ? own : got_of(r, l, j)) + lo;
 
-            for (int e = 0; e < m; e++) {
-                sum[e] = j == 0 ? x[e] : sum[e] + x[e];
+            if (!adds(r, j)) {
+                continue;
             }
+            for (int e = 0; e < m; e++) {
+                sum[e] = first ? x[e] : sum[e] + x[e];
+            }
+            first = 0;
         }
         for (int e = 0; e < m; e++) {
             own[lo + e] = sum[e];
@@ -195,7 +218,7 @@ static void add_parts(const struct mt_reduce *r, const struct lane *l)
 }
 
 /* *left: counted up if the request goes on. */
-static int check(struct mt_reduce *r, int *req, int peer, int *left)
+static int check(struct mt_reduce *r, int *req, int j, int *left)
 {
     int done = 0, st;
 
@@ -210,22 +233,22 @@ static int check(struct mt_reduce *r, int *req, int peer, int *left)
         *req = -1;
     } else {
         ++*left;
-        r->peer = peer;
+        r->peer = rank_of(r, j);
     }
     return MOTLEY_OK;
 }
 
 static int advance(struct mt_reduce *r, struct lane *l)
 {
-    int size = r->comm->info.size, rank = r->comm->info.rank;
-    int64_t mine = part_len(l->n, rank, size);
+    int size = r->size, me = r->me;
+    int64_t mine = part_len(l->n, me, size);
     int sending = 0, missing = 0;
 
     for (int j = 0; j < size; j++) {
         struct pair *p = &l->pair[j];
         int64_t theirs = part_len(l->n, j, size);
 
-        if (j == rank) {
+        if (j == me) {
             continue;
         }
         MT_TRY(check(r, &p->send_part, j, &sending));
@@ -251,9 +274,9 @@ static int advance(struct mt_reduce *r, struct lane *l)
             add_parts(r, l);
             l->added = 1;
             for (int i = 1; i < size && mine > 0; i++) {
-                int to = (rank + i) % size;
+                int to = (me + i) % size;
 
-                MT_TRY(message(r, l, l->chunk + part_lo(l->n, rank, size), mine, to, TAG_SUM, 0,
+                MT_TRY(message(r, l, l->chunk + part_lo(l->n, me, size), mine, to, TAG_SUM, 0,
                                &l->pair[to].send_sum));
                 sending++;
             }
@@ -265,22 +288,45 @@ static int advance(struct mt_reduce *r, struct lane *l)
     return MOTLEY_OK;
 }
 
-int mt_reduce_start(struct mt_reduce *r, float *data, int64_t n)
+/* Where this rank is in the group, and that somebody adds. */
+static int find_me(struct mt_reduce *r)
+{
+    int rank = r->comm->info.rank, adding = 0;
+
+    r->me = -1;
+    for (int j = 0; j < r->size; j++) {
+        r->me = rank_of(r, j) == rank ? j : r->me;
+        adding += adds(r, j);
+    }
+    MT_CHECK(r->me >= 0 && adding > 0, MOTLEY_EARG,
+             "sum over %d ranks: rank %d is %s, %d of them add", r->size, rank,
+             r->me < 0 ? "none of them" : "one of them", adding);
+    return MOTLEY_OK;
+}
+
+int mt_reduce_start(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
+                    int64_t n)
 {
     int st;
 
     MT_CHECK(!r->active, MOTLEY_EARG, "sum over ranks: the one before is not finished");
     MT_CHECK(n >= 0 && n <= r->max, MOTLEY_EARG, "sum over ranks: %lld numbers, at most %lld",
              (long long)n, (long long)r->max);
+    MT_CHECK(tag >= 0 && tag < MT_TAGS_REDUCE, MOTLEY_EARG,
+             "sum over ranks: tag %d is not in 0..%d", tag, MT_TAGS_REDUCE - 1);
+    r->group = group != NULL ? *group : (struct mt_group){.n = r->comm->info.size};
+    r->size = r->group.n;
+    MT_CHECK(r->size >= 1 && r->size <= r->most, MOTLEY_EARG,
+             "sum over %d ranks, at most %d", r->size, r->most);
+    MT_TRY(find_me(r));
     r->active = 1;
+    r->tag = MT_TAG_REDUCE + TAGS * tag;
     r->data = data;
     r->n = n;
-    r->next = 0;
+    r->next = r->size > 1 ? 0 : n;   /* the sum of one */
+    r->chunk = chunk_of(r->size, n);
     r->turn = 0;
     r->peer = -1;
-    if (r->comm->info.size == 1) {
-        r->next = n;   /* the sum of one */
-    }
     for (int i = 0; i < LANES && r->next < n; i++) {
         MT_TRY_OR(fail, begin(r, &r->lane[i]));
     }

@@ -72,18 +72,29 @@ int mt_comm_idle(struct mt_comm *c, double seconds_waited, int peer);
 void mt_comm_abort(struct mt_comm *c, int exit_code);
 
 /* ---- coll.c ------------------------------------------------------------------------------
- * Sum of float arrays over all ranks, not blocking, in rank order: element e of the result is
+ * Sum of float arrays over some ranks, not blocking, in rank order: element e of the result is
  * (((r0 + r1) + r2) + ...), the same bits on every rank and in every run. Each rank adds one part
  * and hands it to all: 2 (N-1)/N of the array per rank, the least possible. */
 struct mt_reduce;
 
-/* max: longest array. tag: 0..4999, distinguishes reductions in flight at the same time; all ranks
- * start those of one tag in the same order. Allocates everything that start and test need. */
-int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int64_t max, int tag,
+/* Ranks of the job in ascending order; `adds` by position: 0: gets the sum without adding its
+ * own numbers; NULL: all add. Whoever starts a sum must be in its group. */
+struct mt_group {
+    int n;
+    const int *rank;          /* NULL: all ranks of the job */
+    const char *adds;
+};
+
+/* most: ranks of the largest group; max: longest array. Allocates everything that start and test
+ * need. */
+int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int most, int64_t max,
                   struct mt_reduce **out);
 void mt_reduce_free(struct mt_reduce *r);
-/* data (n floats) is replaced by the sum; it must stay until test says done. */
-int mt_reduce_start(struct mt_reduce *r, float *data, int64_t n);
+/* data (n floats) is replaced by the sum; it and the group (NULL: all ranks) must stay until test
+ * says done. tag: 0..4999, the same on all ranks of the group, distinguishes sums in flight at
+ * the same time; those of one tag start in the same order everywhere. */
+int mt_reduce_start(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
+                    int64_t n);
 int mt_reduce_test(struct mt_reduce *r, int *done);   /* makes progress */
 int mt_reduce_peer(const struct mt_reduce *r);        /* a rank that is being waited for, or -1 */
 

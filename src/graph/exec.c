@@ -256,8 +256,8 @@ static int run_bwd(struct mt_exec *x, const struct mt_step *s)
     return n->op->bwd(n, &io);
 }
 
-const struct mt_step_kind mt_step_fwd = {"fwd", run_fwd, fwd_uses};
-const struct mt_step_kind mt_step_bwd = {"bwd", run_bwd, bwd_uses};
+const struct mt_step_kind mt_step_fwd = {.name = "fwd", .run = run_fwd, .uses = fwd_uses};
+const struct mt_step_kind mt_step_bwd = {.name = "bwd", .run = run_bwd, .uses = bwd_uses};
 
 /* MOTLEY_DEBUG=nan: reads back what a step wrote and names the first that is not finite. */
 static int check_finite(struct mt_exec *x, const struct mt_step *s)

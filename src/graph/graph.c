@@ -228,7 +228,7 @@ static uint64_t lay_out(struct mt_gparam *p, int n)
     uint64_t at = 0;
 
     for (int i = 0; i < n; i++) {
-        uint64_t count = (uint64_t)mt_spec_count(&p[i].desc.spec);
+        uint64_t count = p[i].held ? (uint64_t)mt_spec_count(&p[i].desc.spec) : 0;
 
         p[i].range.lo = at;
         p[i].range.hi = at + count;
@@ -237,21 +237,59 @@ static uint64_t lay_out(struct mt_gparam *p, int n)
     return at;
 }
 
+static void hold_all(struct mt_gparam *p, int n)
+{
+    for (int i = 0; i < n; i++) {
+        p[i].held = 1;
+    }
+}
+
+static void note_whole(struct mt_gparam *p, int n)
+{
+    for (int i = 0; i < n; i++) {
+        p[i].whole = p[i].range;
+    }
+}
+
 int mt_graph_finish(struct mt_graph *g, int output, int loss_node)
 {
     g->output = output;
     g->loss = loss_node;
     share_memory(g);
     fuse(g);
+    for (int i = 0; i < g->nnode; i++) {
+        g->node[i].held = 1;
+    }
+    hold_all(g->param, g->nparam);
+    hold_all(g->state, g->nstate);
     g->param_size = lay_out(g->param, g->nparam);
     g->state_size = lay_out(g->state, g->nstate);
+    note_whole(g->param, g->nparam);
+    note_whole(g->state, g->nstate);
     return MOTLEY_OK;
+}
+
+void mt_graph_hold(struct mt_graph *g, const char *hold)
+{
+    for (int i = 0; i < g->nnode; i++) {
+        struct mt_gnode *gn = &g->node[i];
+
+        gn->held = hold[i] != 0;
+        for (int k = 0; k < gn->n.nparam; k++) {
+            g->param[gn->param[k]].held = gn->held;
+        }
+        for (int k = 0; k < gn->n.nstate; k++) {
+            g->state[gn->state[k]].held = gn->held;
+        }
+    }
+    g->param_size = lay_out(g->param, g->nparam);
+    g->state_size = lay_out(g->state, g->nstate);
 }
 
 int mt_graph_bind(struct mt_graph *g, struct mt_dev *dev)
 {
     for (int i = 0; i < g->nnode; i++) {
-        int st = mt_node_bind(&g->node[i].n, dev);
+        int st = g->node[i].held ? mt_node_bind(&g->node[i].n, dev) : MOTLEY_OK;
 
         if (st < 0) {
             mt_err_prefix("layer %s: ", g->node[i].n.name);
@@ -275,19 +313,25 @@ int mt_graph_rebatch(const struct mt_graph *g, int64_t batch, struct mt_graph **
     struct mt_spec x = with_batch(g->value[g->x].spec, batch);
     struct mt_spec y = with_batch(g->value[g->y].spec, batch);
     struct mt_graph *copy = NULL;
+    char *hold = NULL;
     int st, first;
 
-    MT_TRY(mt_graph_new(g->ctx, &x, &y, &copy));
+    MT_TRY(MT_NEW_N(g->ctx, g->nnode + 1, &hold));
+    MT_TRY_OR(fail, mt_graph_new(g->ctx, &x, &y, &copy));
     for (int i = 0; i < g->nnode; i++) {
         const struct mt_gnode *gn = &g->node[i];
 
         MT_TRY_OR(fail, mt_graph_add(copy, gn->n.op, gn->n.name, gn->n.attr, gn->in, gn->n.nin,
                                      &first));
+        hold[i] = (char)gn->held;
     }
     MT_TRY_OR(fail, mt_graph_finish(copy, g->output, g->loss));
+    mt_graph_hold(copy, hold);
+    mt_free(g->ctx, hold);
     *out = copy;
     return MOTLEY_OK;
 fail:
+    mt_free(g->ctx, hold);
     mt_graph_free(copy);
     return st;
 }

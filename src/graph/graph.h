@@ -25,11 +25,13 @@ struct mt_value {
     int needs_grad;        /* some parameter is upstream */
 };
 
-/* A parameter or state of the whole graph. */
+/* A parameter or state of the graph. */
 struct mt_gparam {
     char *name;            /* "linear1.weight" */
     struct mt_param desc;
-    struct mt_range range; /* where it lies in its flat space */
+    int held;              /* by this process */
+    struct mt_range range; /* where it lies in this process's flat space; empty if not held */
+    struct mt_range whole; /* where it lies in the flat space of a process that holds all */
 };
 
 struct mt_gnode {
@@ -38,6 +40,7 @@ struct mt_gnode {
     int param[MT_MAXPARAM];                /* of graph.param */
     int state[MT_MAXPARAM];                /* of graph.state */
     int fused;                             /* its forward is done by the node before it */
+    int held;                              /* this process runs it */
 };
 
 struct mt_graph {
@@ -46,7 +49,8 @@ struct mt_graph {
     struct mt_gnode *node;
     struct mt_value *value;
     struct mt_gparam *param, *state;
-    uint64_t param_size, state_size;       /* elements of the flat spaces, with alignment */
+    uint64_t param_size, state_size;       /* elements of the flat spaces of this process, with
+                                              alignment */
     int x, y;                              /* values from outside: samples and targets */
     int output;                            /* value that the loss judges */
     int loss;                              /* node; -1: a graph for prediction */
@@ -70,10 +74,16 @@ int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const char *name,
                  const union mt_attr_val *attr, const int *in, int nin, int *out0);
 int mt_graph_finish(struct mt_graph *g, int output, int loss_node);
 
-/* Kernels and algorithms for a device; undone by mt_graph_free. */
+/* Leaves nodes with hold[node] 0 to other processes: they are not bound, their parameters take no
+ * room. Values, names and random streams stay those of the whole network. After finish, before
+ * bind; a new graph holds all. */
+void mt_graph_hold(struct mt_graph *g, const char *hold);
+
+/* Kernels and algorithms of the held nodes for a device; undone by mt_graph_free. */
 int mt_graph_bind(struct mt_graph *g, struct mt_dev *dev);
 
-/* Every value again for another batch (evaluation, another share): same parameters. Gives *out. */
+/* Every value again for another batch (evaluation, another share): same parameters, the same
+ * nodes held. Gives *out. */
 int mt_graph_rebatch(const struct mt_graph *g, int64_t batch, struct mt_graph **out);
 
 int64_t mt_graph_weights(const struct mt_graph *g);   /* trained numbers, without alignment */

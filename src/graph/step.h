@@ -37,11 +37,13 @@ struct mt_step_kind {
     int (*run)(struct mt_exec *x, const struct mt_step *s);
     /* What it reads and writes in arenas; NULL: nothing. */
     void (*uses)(const struct mt_graph *g, const struct mt_step *s, struct mt_uses *u);
+    int gives_grad;   /* it writes the gradient of s->value, before any consumer adds to it */
 };
 
 struct mt_step {
     const struct mt_step_kind *kind;
     int node, micro;             /* -1: none */
+    int value;                   /* of steps that move one, else 0 */
     unsigned want;               /* bwd: MT_WANT_DATA | MT_WANT_PARAM */
     unsigned acc_in, acc_param;  /* bwd: bits as in struct mt_io */
     struct mt_range range;       /* part of the flat space */
@@ -72,6 +74,17 @@ struct mt_order_opt {
 /* The list of one process alone: forward and backward of each micro-batch, then norm, scale,
  * update (training) or forward only (evaluation, prediction). */
 int mt_order(const struct mt_graph *g, const struct mt_order_opt *opt, struct mt_steps *out);
+
+/* The parts that other orders are made of. Forward of the held nodes in [lo, hi), and the figures
+ * if the loss is among them; backward of those that the loss depends on, last one first, of data
+ * gradients, parameter gradients or both (want). Then, once all are there, the bits that say who
+ * writes and who adds (`acc_in`, `acc_param`, and of stats), by what comes first in the list; then
+ * norm, scale, update. */
+int mt_order_forward(const struct mt_graph *g, int lo, int hi, int micro, struct mt_steps *out);
+int mt_order_backward(const struct mt_graph *g, int lo, int hi, int micro, unsigned want,
+                      struct mt_steps *out);
+int mt_order_acc(const struct mt_graph *g, int micros, struct mt_steps *out);
+int mt_order_tail(const struct mt_graph *g, int clip, struct mt_steps *out);
 
 /* One line: "bwd  linear2  micro 0  writes grad". */
 void mt_step_print(const struct mt_graph *g, const struct mt_step *s, char *buf, int room);

@@ -114,6 +114,9 @@ static int init_list(struct mt_store *s, const struct mt_gparam *list, int n, st
         float *host = NULL;
         int st;
 
+        if (!list[i].held) {
+            continue;
+        }
         MT_TRY(MT_NEW_N(s->ctx, r->hi - r->lo, &host));
         st = mt_init_fill(s->ctx, &list[i].desc, list[i].name, seed, host);
         if (st == MOTLEY_OK) {

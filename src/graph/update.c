@@ -68,10 +68,10 @@ static int run_update(struct mt_exec *x, const struct mt_step *s)
     return mt_optim_update(x->optim, x->dev, &a);
 }
 
-const struct mt_step_kind mt_step_stats = {"stats", run_stats, stats_uses};
-const struct mt_step_kind mt_step_norm = {"norm", run_norm, NULL};
-const struct mt_step_kind mt_step_scale = {"scale", run_scale, NULL};
-const struct mt_step_kind mt_step_update = {"update", run_update, NULL};
+const struct mt_step_kind mt_step_stats = {.name = "stats", .run = run_stats, .uses = stats_uses};
+const struct mt_step_kind mt_step_norm = {.name = "norm", .run = run_norm};
+const struct mt_step_kind mt_step_scale = {.name = "scale", .run = run_scale};
+const struct mt_step_kind mt_step_update = {.name = "update", .run = run_update};
 
 int mt_update_bind(struct mt_exec *x)
 {

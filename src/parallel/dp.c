@@ -28,9 +28,6 @@
 #include <string.h>
 
 #define FLIGHTS  MT_LANES_COMM   /* sums in flight at the same time, each with its own buffers */
-#define TIGHT_S  50e-6   /* the own device is waited for without sleeping */
-#define NAP_AT_S 500e-6  /* mt_comm_idle sleeps for waits above this */
-#define NAP_S    0.3     /* waits as long as this are looked at with long sleeps; below any limit */
 
 enum bucket_state { IDLE = 0, OPENING, SUMMING };
 
@@ -45,12 +42,11 @@ struct bucket {
 struct mt_dp {
     struct mt_ctx *ctx;
     struct mt_dev *dev;
-    struct mt_comm *comm;
+    struct mt_wire *wire;                /* borrowed */
     int n;
     struct bucket *bucket;
     struct mt_reduce *flight[FLIGHTS];   /* bucket b takes flight b % FLIGHTS */
     int next;                            /* the bucket whose sum begins next */
-    int waiting_for;                     /* rank, -1: the device or nobody in particular */
     int flying;                          /* sums in flight */
     double flying_since;
     double over_at;                      /* the last gradients were seen on the host; 0: not yet */
@@ -90,8 +86,8 @@ static int begin_sums(struct mt_dp *dp)
             break;
         }
         b->begun = dp->ctx->trace != NULL ? mt_trace_now() : 0;
-        MT_TRY(mt_reduce_start(dp->flight[dp->next % FLIGHTS], mt_window_host(b->window),
-                               (int64_t)length(b)));
+        MT_TRY(mt_reduce_start(dp->flight[dp->next % FLIGHTS], NULL, dp->next % MT_DP_TAGS,
+                               mt_window_host(b->window), (int64_t)length(b)));
         b->state = SUMMING;
         if (dp->flying++ == 0) {
             dp->flying_since = mt_comm_clock();
@@ -116,9 +112,10 @@ static int look_for_end(struct mt_dp *dp)
     return MOTLEY_OK;
 }
 
-static int progress(struct mt_dp *dp)
+static int progress(void *arg, int *peer)
 {
-    dp->waiting_for = -1;
+    struct mt_dp *dp = arg;
+
     MT_TRY(begin_sums(dp));
     if (dp->over_at <= 0) {
         MT_TRY(look_for_end(dp));
@@ -140,8 +137,8 @@ static int progress(struct mt_dp *dp)
             if (dp->ctx->trace != NULL) {
                 trace_sum(dp, i);
             }
-        } else if (dp->waiting_for < 0) {
-            dp->waiting_for = mt_reduce_peer(dp->flight[i % FLIGHTS]);
+        } else if (*peer < 0) {
+            *peer = mt_reduce_peer(dp->flight[i % FLIGHTS]);
         }
     }
     return MOTLEY_OK;
@@ -151,7 +148,8 @@ static int progress(struct mt_dp *dp)
 
 static int run_reduce(struct mt_exec *x, const struct mt_step *s)
 {
-    struct mt_dp *dp = x->pass;
+    struct mt_par *par = x->pass;
+    struct mt_dp *dp = par->dp;
     struct bucket *b = &dp->bucket[s->ticket];
 
     MT_BUG_IF(b->state != IDLE);
@@ -163,40 +161,31 @@ static int run_reduce(struct mt_exec *x, const struct mt_step *s)
                           length(b) * sizeof(float), MT_WINDOW_READ | MT_WINDOW_WRITE));
     b->state = OPENING;
     MT_TRY(mt_dev_flush(dp->dev));
-    MT_TRY(progress(dp));
+    MT_TRY(mt_wire_progress(dp->wire));
     return MOTLEY_OK;
+}
+
+static int is_idle(const void *bucket)
+{
+    return ((const struct bucket *)bucket)->state == IDLE;
 }
 
 static int run_wait(struct mt_exec *x, const struct mt_step *s)
 {
-    struct mt_dp *dp = x->pass;
-    const struct bucket *b = &dp->bucket[s->ticket];
-    double begun = mt_comm_clock(), now = begun, asked = begun;
+    struct mt_par *par = x->pass;
+    struct mt_dp *dp = par->dp;
+    double begun = mt_comm_clock(), now;
 
-    MT_TRY(progress(dp));
-    while (b->state != IDLE) {
-        /* While the own device computes no peer is late: sleep as for a long wait, but let the
-         * time limit begin afterwards. */
-        double waited = now - asked;
-
-        if (dp->next <= s->ticket && dp->waiting_for < 0) {
-            asked = now;
-            waited = now - begun < TIGHT_S ? now - begun
-                     : now - begun < NAP_S ? now - begun + NAP_AT_S
-                                           : NAP_S;
-        }
-        MT_TRY(mt_comm_idle(dp->comm, waited, dp->waiting_for));
-        MT_TRY(progress(dp));
-        now = mt_comm_clock();
-    }
+    MT_TRY(mt_wire_wait(dp->wire, is_idle, &dp->bucket[s->ticket]));
+    now = mt_comm_clock();
     if (dp->over_at > 0 && now > dp->over_at) {
         dp->times.exposed += now - (dp->over_at > begun ? dp->over_at : begun);
     }
     return MOTLEY_OK;
 }
 
-const struct mt_step_kind mt_step_reduce = {"reduce", run_reduce, NULL};
-const struct mt_step_kind mt_step_wait = {"wait", run_wait, NULL};
+const struct mt_step_kind mt_step_reduce = {.name = "reduce", .run = run_reduce};
+const struct mt_step_kind mt_step_wait = {.name = "wait", .run = run_wait};
 
 struct mt_dp_times mt_dp_times(struct mt_dp *dp)
 {
@@ -366,8 +355,9 @@ fail:
     return st;
 }
 
-int mt_dp_new(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *g,
-              const struct mt_dp_opt *opt, struct mt_steps *steps, struct mt_dp **out)
+int mt_dp_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
+              const struct mt_graph *g, const struct mt_dp_opt *opt, struct mt_steps *steps,
+              struct mt_dp **out)
 {
     uint64_t most = (uint64_t)opt->bucket_bytes / sizeof(float) / MT_FLAT_ALIGN * MT_FLAT_ALIGN;
     struct mt_dp *dp = NULL;
@@ -375,15 +365,10 @@ int mt_dp_new(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *g
 
     MT_CHECK(opt->bucket_bytes > 0, MOTLEY_EARG, "gradient bucket of %" PRId64 " bytes",
              opt->bucket_bytes);
-    if (mt_comm_info(comm)->size == 1) {
-        *out = NULL;
-        return MOTLEY_OK;
-    }
     MT_TRY(MT_NEW(g->ctx, &dp));
     dp->ctx = g->ctx;
     dp->dev = dev;
-    dp->comm = comm;
-    dp->waiting_for = -1;
+    dp->wire = wire;
     MT_TRY_OR(fail, cut(dp, g, steps, most > 0 ? most : MT_FLAT_ALIGN));
     for (int f = 0; f < FLIGHTS && f < dp->n; f++) {
         uint64_t longest = 0;
@@ -391,13 +376,15 @@ int mt_dp_new(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *g
         for (int b = f; b < dp->n; b += FLIGHTS) {
             longest = length(&dp->bucket[b]) > longest ? length(&dp->bucket[b]) : longest;
         }
-        MT_TRY_OR(fail, mt_reduce_new(g->ctx, comm, (int64_t)longest, f, &dp->flight[f]));
+        MT_TRY_OR(fail, mt_reduce_new(g->ctx, comm, mt_comm_info(comm)->size, (int64_t)longest,
+                                      &dp->flight[f]));
     }
     for (int b = 0; b < dp->n; b++) {
         MT_TRY_OR(fail, mt_window_new(dev, length(&dp->bucket[b]) * sizeof(float),
                                       "gradients on their way", &dp->bucket[b].window));
     }
     MT_TRY_OR(fail, edit(dp, g, steps, opt->clip));
+    MT_TRY_OR(fail, mt_wire_join(wire, progress, dp));
     *out = dp;
     return MOTLEY_OK;
 fail:

@@ -274,17 +274,17 @@ static int start_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode
 
     MT_TRY(mt_feed_new(s->job->dev, set, &s->sample, &t->x, &t->y, &t->feed));
     MT_TRY(mt_exec_new(s->job->dev, t->graph, s->store, &opt, &t->steps, &t->exec));
-    t->exec->pass = t->dp;
+    t->exec->pass = t->par;
     return MOTLEY_OK;
 }
 
 static int add_pass(struct mt_session *s)
 {
-    struct mt_dp_opt opt = {.bucket_bytes = s->config->parallel.bucket_bytes,
-                            .clip = s->config->train.clip_norm > 0};
+    struct mt_par_opt opt = {.bucket_bytes = s->config->parallel.bucket_bytes,
+                             .clip = s->config->train.clip_norm > 0};
 
-    return mt_dp_new(s->job->dev, s->job->comm, s->train.graph, &opt, &s->train.steps,
-                     &s->train.dp);
+    return mt_par_new(s->job->dev, s->job->comm, s->train.graph, &opt, &s->train.steps,
+                      &s->train.par);
 }
 
 static int start_all(struct mt_session *s)
@@ -442,7 +442,7 @@ fail:
 static void free_task(struct mt_task *t)
 {
     mt_exec_free(t->exec);
-    mt_dp_free(t->dp);
+    mt_par_free(t->par);
     mt_feed_free(t->feed);
     mt_plan_free(t->plan);
     mt_steps_fini(&t->steps);

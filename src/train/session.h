@@ -25,7 +25,7 @@ struct mt_task {
     struct mt_graph *graph;
     struct mt_steps steps;         /* until exec takes them over */
     struct mt_plan *plan;          /* of a session that only plans */
-    struct mt_dp *dp;
+    struct mt_par *par;
     struct mt_exec *exec;
     struct mt_feed *feed;
     struct mt_spec x, y;           /* of a whole batch of this process */

@@ -120,8 +120,8 @@ static int take_figures(struct loop *l, const struct mt_late_step *f)
     p.grad_norm = f->norm;
     p.samples_per_second = (double)l->rows / since(&l->mark);
     p.input_wait = mt_feed_waited(l->s->train.feed);
-    if (l->s->train.dp != NULL) {
-        struct mt_dp_times t = mt_dp_times(l->s->train.dp);
+    if (l->s->train.par->dp != NULL) {
+        struct mt_dp_times t = mt_dp_times(l->s->train.par->dp);
 
         p.comm_flight = t.flight;
         p.comm_exposed = t.exposed;

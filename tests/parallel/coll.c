@@ -1,6 +1,7 @@
 /* coll.c -- proves: mt_reduce gives the bits of ((r0 + r1) + r2) + ... on every rank, for lengths
  * from 0 to several chunks, for lengths below the number of ranks, several sums in flight at once
- * and one after the other; it asks for no memory after mt_reduce_new and writes nothing outside.
+ * and one after the other, for groups of some ranks and with members that only receive; it asks
+ * for no memory after mt_reduce_new and writes nothing outside.
  * Ranks: 1 2 3 4 */
 #include "job.h"
 
@@ -29,15 +30,20 @@ static void fill(const struct job *j, float *x, int64_t n, uint64_t from)
     }
 }
 
-static void compare(struct job *j, const float *x, int64_t n, uint64_t from)
+/* adds: by rank, whether its numbers count; NULL: all. */
+static void compare(struct job *j, const float *x, int64_t n, uint64_t from, const char *adds)
 {
     int64_t wrong = 0, at = -1;
 
     for (int64_t e = 0; e < n; e++) {
-        float s = number(0, from + (uint64_t)e);
+        float s = 0;
+        int first = 1;
 
-        for (int r = 1; r < j->size; r++) {
-            s += number(r, from + (uint64_t)e);
+        for (int r = 0; r < j->size; r++) {
+            if (adds == NULL || adds[r]) {
+                s = first ? number(r, from + (uint64_t)e) : s + number(r, from + (uint64_t)e);
+                first = 0;
+            }
         }
         if (memcmp(&s, &x[e], sizeof s) != 0) {
             wrong++;
@@ -74,6 +80,33 @@ static void finish(struct job *j, struct mt_reduce *const *r, const int *order, 
     }
 }
 
+/* The ranks but the first one, and all ranks of which only every other one adds. */
+static void some(struct job *j, struct mt_reduce *r, float *x, int64_t n)
+{
+    int rank[64];
+    char adds[64], others[64];
+    struct mt_group rest = {.n = j->size - 1, .rank = rank};
+    struct mt_group all = {.n = j->size, .adds = adds};
+
+    for (int i = 0; i < j->size; i++) {
+        rank[i] = i + 1;
+        adds[i] = i % 2 == 1;
+        others[i] = i > 0;
+    }
+    fill(j, x, n, 5);
+    if (j->rank > 0) {
+        JOB_DO(j, mt_reduce_start(r, &rest, 7, x, n));
+        finish(j, &r, (const int[]){0}, 1);
+        compare(j, x, n, 5, others);
+    } else {
+        JOB_CHECK(j, mt_reduce_start(r, &rest, 7, x, n) == MOTLEY_EARG, "not one of them");
+    }
+    fill(j, x, n, 6);
+    JOB_DO(j, mt_reduce_start(r, &all, 7, x, n));
+    finish(j, &r, (const int[]){0}, 1);
+    compare(j, x, n, 6, adds);
+}
+
 int main(void)
 {
     static const int64_t lengths[] = {0,   1,    2,    3,      4,      5,      7,      8,     15,
@@ -86,7 +119,7 @@ int main(void)
 
     job_open(&j);
     for (int k = 0; k < FLIGHT; k++) {
-        JOB_DO(&j, mt_reduce_new(j.ctx, j.comm, lengths[N - 1], k, &r[k]));
+        JOB_DO(&j, mt_reduce_new(j.ctx, j.comm, j.size, lengths[N - 1], &r[k]));
         JOB_DO(&j, MT_NEW_N(j.ctx, lengths[N - 1] + GUARD, &x[k]));
     }
     int64_t before = mt_mem_requests(j.ctx);
@@ -94,9 +127,9 @@ int main(void)
     /* One after the other. */
     for (int i = 0; i < N; i++) {
         fill(&j, x[0], lengths[i], 0);
-        JOB_DO(&j, mt_reduce_start(r[0], x[0], lengths[i]));
+        JOB_DO(&j, mt_reduce_start(r[0], NULL, 0, x[0], lengths[i]));
         finish(&j, r, (const int[]){0}, 1);
-        compare(&j, x[0], lengths[i], 0);
+        compare(&j, x[0], lengths[i], 0, NULL);
     }
     /* In flight together: started in one order, polled in another on every rank. */
     for (int i = 0; i < N; i++) {
@@ -107,19 +140,22 @@ int main(void)
             order[k] = (k + j.rank) % FLIGHT;
         }
         for (int k = 0; k < FLIGHT; k++) {
-            JOB_DO(&j, mt_reduce_start(r[k], x[k], lengths[(i + k * 5) % N]));
+            JOB_DO(&j, mt_reduce_start(r[k], NULL, k, x[k], lengths[(i + k * 5) % N]));
         }
         finish(&j, r, order, FLIGHT);
         for (int k = 0; k < FLIGHT; k++) {
-            compare(&j, x[k], lengths[(i + k * 5) % N], (uint64_t)k * 1000000);
+            compare(&j, x[k], lengths[(i + k * 5) % N], (uint64_t)k * 1000000, NULL);
         }
+    }
+    for (int i = 0; i < N && j.size > 1; i++) {
+        some(&j, r[0], x[0], lengths[i]);
     }
     JOB_CHECK(&j, mt_mem_requests(j.ctx) == before, "%lld requests for memory",
               (long long)(mt_mem_requests(j.ctx) - before));
 
     st = mt_reduce_test(r[0], &done);
     JOB_CHECK(&j, st == MOTLEY_EARG, "tested without a start: %d", st);
-    st = mt_reduce_start(r[0], x[0], lengths[N - 1] + 1);
+    st = mt_reduce_start(r[0], NULL, 0, x[0], lengths[N - 1] + 1);
     JOB_CHECK(&j, st == MOTLEY_EARG, "longer than announced: %d", st);
     for (int k = 0; k < FLIGHT; k++) {
         mt_reduce_free(r[k]);

@@ -25,7 +25,7 @@ struct net {
     struct mt_optim *optim;
     struct mt_store *store;
     struct mt_exec *exec;
-    struct mt_dp *dp;
+    struct mt_par *par;
     struct mt_buf *xbuf, *ybuf;
     struct mt_batch batch;
     int classes;                   /* targets are labels */
@@ -50,7 +50,7 @@ static void net_new(struct job *j, struct mt_dev *dev, const struct trial *t, in
     struct mt_order_opt order = {.mode = MT_TRAIN, .micros = t->micros, .clip = t->clip > 0};
     struct mt_exec_opt opt = {
         .mode = MT_TRAIN, .micros = t->micros, .seed = 1, .clip_norm = t->clip};
-    struct mt_dp_opt dp = {.bucket_bytes = t->bucket_bytes, .clip = t->clip > 0};
+    struct mt_par_opt par = {.bucket_bytes = t->bucket_bytes, .clip = t->clip > 0};
     struct mt_steps steps;
 
     memset(n, 0, sizeof *n);
@@ -64,11 +64,11 @@ static void net_new(struct job *j, struct mt_dev *dev, const struct trial *t, in
     opt.optim = n->optim;
     JOB_DO(j, mt_order(n->graph, &order, &steps));
     if (parallel) {
-        JOB_DO(j, mt_dp_new(dev, j->comm, n->graph, &dp, &steps, &n->dp));
-        JOB_CHECK(j, (n->dp == NULL) == (j->size == 1), "a pass for one process");
+        JOB_DO(j, mt_par_new(dev, j->comm, n->graph, &par, &steps, &n->par));
+        JOB_CHECK(j, (n->par->dp == NULL) == (j->size == 1), "a pass for one process");
     }
     JOB_DO(j, mt_exec_new(dev, n->graph, n->store, &opt, &steps, &n->exec));
-    n->exec->pass = n->dp;
+    n->exec->pass = n->par;
     JOB_DO(j, mt_buf_new(dev, B * IN * 4, "x", &n->xbuf));
     JOB_DO(j, mt_buf_new(dev, B * OUT * 4, "y", &n->ybuf));
     n->batch = (struct mt_batch){.x = {.spec = x, .buf = n->xbuf},
@@ -80,7 +80,7 @@ static void net_free(struct net *n)
     mt_buf_free(n->ybuf);
     mt_buf_free(n->xbuf);
     mt_exec_free(n->exec);
-    mt_dp_free(n->dp);
+    mt_par_free(n->par);
     mt_store_free(n->store);
     mt_optim_free(n->optim);
     mt_graph_free(n->graph);

@@ -1,0 +1,92 @@
+/* wire.c -- progress and waiting; see wire.h. */
+#define _POSIX_C_SOURCE 200809L
+#include "parallel/wire.h"
+
+#include "base/ctx.h"
+
+#include <time.h>
+
+#define TIGHT_S  50e-6   /* the own device is waited for without sleeping */
+#define NAP_AT_S 500e-6  /* mt_comm_idle sleeps for waits above this */
+#define NAP_S    0.3     /* waits as long as this are looked at with long sleeps; below any limit */
+#define LOOK_S   200e-6  /* between two looks while idle */
+
+struct mt_wire {
+    struct mt_ctx *ctx;
+    struct mt_comm *comm;
+    int n, peer;              /* peer: waited for, -1: the own device or nobody in particular */
+    struct member {
+        mt_wire_fn *fn;
+        void *arg;
+    } *member;
+};
+
+int mt_wire_new(struct mt_ctx *ctx, struct mt_comm *comm, struct mt_wire **out)
+{
+    MT_TRY(MT_NEW(ctx, out));
+    (*out)->ctx = ctx;
+    (*out)->comm = comm;
+    return MOTLEY_OK;
+}
+
+void mt_wire_free(struct mt_wire *w)
+{
+    if (w != NULL) {
+        mt_free(w->ctx, w->member);
+        mt_free(w->ctx, w);
+    }
+}
+
+int mt_wire_join(struct mt_wire *w, mt_wire_fn *fn, void *arg)
+{
+    MT_TRY(MT_RESIZE(w->ctx, w->n + 1, &w->member));
+    w->member[w->n++] = (struct member){fn, arg};
+    return MOTLEY_OK;
+}
+
+int mt_wire_progress(struct mt_wire *w)
+{
+    w->peer = -1;
+    for (int i = 0; i < w->n; i++) {
+        MT_TRY(w->member[i].fn(w->member[i].arg, &w->peer));
+    }
+    return MOTLEY_OK;
+}
+
+int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *arg)
+{
+    double begun = mt_comm_clock(), now = begun, asked = begun;
+
+    MT_TRY(mt_wire_progress(w));
+    while (!done(arg)) {
+        double waited = now - asked;
+
+        /* While the own device computes no peer is late: sleep as for a long wait, but let the
+         * time limit begin afterwards. */
+        if (w->peer < 0) {
+            asked = now;
+            waited = now - begun < TIGHT_S ? now - begun
+                     : now - begun < NAP_S ? now - begun + NAP_AT_S
+                                           : NAP_S;
+        }
+        MT_TRY(mt_comm_idle(w->comm, waited, w->peer));
+        MT_TRY(mt_wire_progress(w));
+        now = mt_comm_clock();
+    }
+    return MOTLEY_OK;
+}
+
+int mt_wire_idle(struct mt_wire *w, double seconds)
+{
+    double until = mt_comm_clock() + seconds, left = seconds;
+
+    while (left > 0) {
+        double nap = w->n > 0 && left > LOOK_S ? LOOK_S : left;
+        struct timespec t = {(time_t)nap, (long)(1e9 * (nap - (double)(time_t)nap))};
+
+        nanosleep(&t, NULL);
+        MT_TRY(mt_wire_progress(w));
+        left = until - mt_comm_clock();
+    }
+    return MOTLEY_OK;
+}

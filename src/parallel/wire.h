@@ -1,0 +1,29 @@
+/* wire.h -- the one place where a process waits during a step: whatever is under way with other
+ * ranks (sums, activations, gradients of activations) makes progress together.
+ *
+ * Nothing here runs by itself: progress is made when a step kind that communicates runs, while one
+ * waits, and while an executor idles. Steps between only enqueue work and take no time. */
+#ifndef MT_PARALLEL_WIRE_H
+#define MT_PARALLEL_WIRE_H
+
+#include "comm/comm.h"
+
+struct mt_wire;
+
+/* Makes what progress it can without waiting; *peer: a rank that it waits for, untouched if it
+ * waits for nobody or for the own device. */
+typedef int mt_wire_fn(void *arg, int *peer);
+
+/* Gives *out. */
+int mt_wire_new(struct mt_ctx *ctx, struct mt_comm *comm, struct mt_wire **out);
+void mt_wire_free(struct mt_wire *w);
+/* fn is called by every progress from now on, in the order of joining. */
+int mt_wire_join(struct mt_wire *w, mt_wire_fn *fn, void *arg);
+
+int mt_wire_progress(struct mt_wire *w);
+/* Until done says so; the time limit of mt_comm_watch counts while a peer is waited for. */
+int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *arg);
+/* So many seconds, with progress. */
+int mt_wire_idle(struct mt_wire *w, double seconds);
+
+#endif
