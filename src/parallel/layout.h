@@ -48,14 +48,14 @@ struct mt_layout {
  * tensor + part, and stage s of S * chunks lies on the ranks of stage s % S. The cut balances the
  * cost of the nodes (mt_op cost) unless `cut` names the first node of each stage but the first.
  * shares: NULL or `data` numbers. Gives *out. */
-struct mt_grid {
+struct mt_mesh {
     int data, stages, tensor, chunks, micros;
     enum mt_schedule schedule;
     const int *cut;           /* stages * chunks - 1 nodes; NULL: balanced */
     const double *shares;
     int recompute;
 };
-int mt_layout_grid(const struct mt_graph *whole, int nrank, const struct mt_grid *grid,
+int mt_layout_grid(const struct mt_graph *whole, int nrank, const struct mt_mesh *mesh,
                    struct mt_layout **out);
 
 /* From the list `parallel.layout` of a configuration, or a file of that form (docs/parallel.md):

@@ -55,18 +55,18 @@ struct mt_speed {
 double mt_speed_time(const struct mt_speed *s, const struct mt_load *l, int node,
                      enum mt_work work, double rows);
 
-struct mt_link { double latency, bandwidth; };   /* s, bytes/s, one direction */
+struct mt_path { double latency, bandwidth; };   /* s, bytes/s, one direction */
 
 struct mt_cluster {
     struct mt_ctx *ctx;
     int nrank, nkind, nhost;
     int *kind, *host;                       /* by rank */
     struct mt_speed *speed;                 /* by kind */
-    struct mt_link local;                   /* two ranks of one host */
-    struct mt_link remote;                  /* of two hosts */
-    struct mt_link *between;                /* nhost x nhost where measured or described; NULL */
+    struct mt_path local;                   /* two ranks of one host */
+    struct mt_path remote;                  /* of two hosts */
+    struct mt_path *between;                /* nhost x nhost where measured or described; NULL */
 };
 void mt_cluster_free(struct mt_cluster *c);
-struct mt_link mt_cluster_link(const struct mt_cluster *c, int rank_a, int rank_b);
+struct mt_path mt_cluster_path(const struct mt_cluster *c, int rank_a, int rank_b);
 
 #endif
