@@ -49,7 +49,7 @@ static int set_arg(struct mt_dev *dev, const struct mt_kernel *k, cl_uint *i,
 }
 
 static int check_grid(const struct mt_dev *dev, const struct mt_kernel *k,
-                      const struct mt_grid *g)
+                      const struct mt_ndrange *g)
 {
     size_t group = 1, limit = k->max_group < dev->info.max_group ? k->max_group
                                                                 : dev->info.max_group;
@@ -70,7 +70,7 @@ static int check_grid(const struct mt_dev *dev, const struct mt_kernel *k,
     return MOTLEY_OK;
 }
 
-static int launch(struct mt_dev *dev, struct mt_kernel *k, const struct mt_grid *g,
+static int launch(struct mt_dev *dev, struct mt_kernel *k, const struct mt_ndrange *g,
                   const struct mt_arg *args, int n)
 {
     cl_uint want = 0, at = 0;
@@ -92,7 +92,7 @@ static int launch(struct mt_dev *dev, struct mt_kernel *k, const struct mt_grid 
     return MOTLEY_OK;
 }
 
-int mt_launch(struct mt_dev *dev, struct mt_kernel *kernel, struct mt_grid grid,
+int mt_launch(struct mt_dev *dev, struct mt_kernel *kernel, struct mt_ndrange grid,
               const struct mt_arg *args, int n)
 {
     int st;

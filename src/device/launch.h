@@ -75,27 +75,27 @@ static inline struct mt_arg mt_u64(uint64_t x)
     return a;
 }
 
-struct mt_grid {
+struct mt_ndrange {
     int dims;
     size_t global[3], local[3];
 };
 
 /* At least n work-items, in groups of wg: the kernel guards its bounds. */
-static inline struct mt_grid mt_items(uint64_t n, size_t wg)
+static inline struct mt_ndrange mt_items(uint64_t n, size_t wg)
 {
-    struct mt_grid g = {.dims = 1, .global = {(size_t)((n + wg - 1) / wg * wg)}, .local = {wg}};
+    struct mt_ndrange g = {.dims = 1, .global = {(size_t)((n + wg - 1) / wg * wg)}, .local = {wg}};
     return g;
 }
 /* n work-groups of wg items. */
-static inline struct mt_grid mt_groups(uint64_t n, size_t wg)
+static inline struct mt_ndrange mt_groups(uint64_t n, size_t wg)
 {
-    struct mt_grid g = {.dims = 1, .global = {(size_t)n * wg}, .local = {wg}};
+    struct mt_ndrange g = {.dims = 1, .global = {(size_t)n * wg}, .local = {wg}};
     return g;
 }
 /* nx by ny work-groups of wx by wy items. */
-static inline struct mt_grid mt_groups2(uint64_t nx, uint64_t ny, size_t wx, size_t wy)
+static inline struct mt_ndrange mt_groups2(uint64_t nx, uint64_t ny, size_t wx, size_t wy)
 {
-    struct mt_grid g = {
+    struct mt_ndrange g = {
         .dims = 2, .global = {(size_t)nx * wx, (size_t)ny * wy}, .local = {wx, wy}};
     return g;
 }
@@ -105,7 +105,7 @@ static inline struct mt_grid mt_groups2(uint64_t nx, uint64_t ny, size_t wx, siz
         (int)(sizeof((const struct mt_arg[]){__VA_ARGS__}) / sizeof(struct mt_arg))
 
 /* Enqueues in the compute queue; does not wait, allocates nothing. An empty grid is no launch. */
-int mt_launch(struct mt_dev *dev, struct mt_kernel *kernel, struct mt_grid grid,
+int mt_launch(struct mt_dev *dev, struct mt_kernel *kernel, struct mt_ndrange grid,
               const struct mt_arg *args, int n);
 
 /* The group size that elementwise and row kernels use: WG of cl/motley.clh; every device can. */

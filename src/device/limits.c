@@ -62,7 +62,7 @@ struct job {
     int (*once)(struct job *job);
     struct mt_dev *dev;
     struct mt_kernel *kernel;
-    struct mt_grid grid;
+    struct mt_ndrange grid;
     uint32_t n;                     /* kernels: their loop; launches: how many */
     struct mt_buf *x, *y, *z;
     struct mt_window *window;

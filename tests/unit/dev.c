@@ -292,7 +292,7 @@ static void wrong_launches(struct mt_dev *dev)
 {
     struct mt_kernel *add = NULL, *none = NULL;
     struct mt_buf *a = NULL;
-    struct mt_grid odd = {.dims = 1, .global = {100}, .local = {64}};
+    struct mt_ndrange odd = {.dims = 1, .global = {100}, .local = {64}};
 
     ok(mt_kernel_get(dev, "try", "add", NULL, &add));
     ok(mt_buf_new(dev, 1024, "a", &a));
