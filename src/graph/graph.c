@@ -103,6 +103,7 @@ static int add_params(struct mt_graph *g, const struct mt_node *n, const struct 
         p = &(*list)[*total];
         MT_TRY(mt_mem_printf(g->ctx, &p->name, "%s.%s", n->name, desc[i].name));
         p->desc = desc[i];
+        p->full = desc[i].spec;
         index[i] = (*total)++;
     }
     return MOTLEY_OK;
@@ -259,6 +260,7 @@ int mt_graph_finish(struct mt_graph *g, int output, int loss_node)
     fuse(g);
     for (int i = 0; i < g->nnode; i++) {
         g->node[i].held = 1;
+        g->node[i].origin = i;
     }
     hold_all(g->param, g->nparam);
     hold_all(g->state, g->nstate);

@@ -32,6 +32,10 @@ struct mt_gparam {
     int held;              /* by this process */
     struct mt_range range; /* where it lies in this process's flat space; empty if not held */
     struct mt_range whole; /* where it lies in the flat space of a process that holds all */
+    struct mt_spec full;   /* of the network's parameter: desc.spec is the part [first, first +
+                              dim[axis]) of its dimension `axis` (tensor partition) */
+    int axis;
+    int64_t first;
 };
 
 struct mt_gnode {
@@ -41,6 +45,7 @@ struct mt_gnode {
     int state[MT_MAXPARAM];                /* of graph.state */
     int fused;                             /* its forward is done by the node before it */
     int held;                              /* this process runs it */
+    int origin;                            /* node of the whole graph that it stands for */
 };
 
 struct mt_graph {

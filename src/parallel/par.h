@@ -4,6 +4,7 @@
 
 #include "comm/comm.h"
 #include "graph/exec.h"
+#include "parallel/layout.h"
 #include "parallel/wire.h"
 
 /* ---- share.c: who works on which samples --------------------------------------------------- */
@@ -41,6 +42,51 @@ struct mt_dp_times {
     double exposed;   /* a `wait` step waited when the device had finished backward */
 };
 struct mt_dp_times mt_dp_times(struct mt_dp *dp);
+
+/* ---- pipe.c: stages ------------------------------------------------------------------------
+ * A process holds the nodes of its stages; what crosses a cut is sent to the neighbour: values
+ * forward, their gradients back. A value that is read stages later is handed on by each stage
+ * between, so gradients of it are added where they pass. */
+struct mt_pipe;
+
+/* The list of one rank of the layout, in place of mt_order: forward and backward of its stages in
+ * the order of the schedule (mt_schedule_items), sends and receives between, then the tail. With
+ * one stage a replica it is mt_order's list. g: the graph of the process (its nodes held); stages
+ * are told by `origin`. opt->micros is the replica's. A rank that is left out gets the tail. */
+int mt_pipe_order(const struct mt_graph *g, const struct mt_layout *l, int rank,
+                  const struct mt_order_opt *opt, struct mt_steps *out);
+
+/* What the sends and receives of a list need. wire: borrowed, joined. Gives *out. */
+int mt_pipe_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
+                const struct mt_graph *g, const struct mt_layout *l, const struct mt_steps *steps,
+                struct mt_pipe **out);
+void mt_pipe_free(struct mt_pipe *p);
+
+/* ---- tp.c: layers divided inside -----------------------------------------------------------
+ * A rewrite of the graph: divided layers become parts, with nodes between them that communicate
+ * and whose backward is the partner's forward. */
+struct mt_tp;
+
+/* The graph of one rank: `whole` itself copied where its stages have one rank. Sets `origin` of
+ * every node, `full`, `axis`, `first` of every parameter. Gives *out. */
+int mt_tp_rewrite(const struct mt_graph *whole, const struct mt_layout *l, int rank,
+                  struct mt_graph **out);
+
+/* The part of parameter `param` of node `node` (of the whole graph) that part `part` of the ranks
+ * of its stage in a replica holds: [lo, hi) of dimension `axis`; held 0: none of it. */
+struct mt_slice {
+    int held, axis;
+    int64_t lo, hi;
+};
+int mt_tp_slice(const struct mt_graph *whole, const struct mt_layout *l, int replica, int node,
+                int param, int part, struct mt_slice *out);
+
+/* Turns the steps of communicating nodes into kinds that communicate; makes what they need. Gives
+ * *out. */
+int mt_tp_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
+              const struct mt_graph *g, const struct mt_layout *l, struct mt_steps *steps,
+              struct mt_tp **out);
+void mt_tp_free(struct mt_tp *t);
 
 /* ---- par.c: all passes of one executor ----------------------------------------------------- */
 
