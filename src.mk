@@ -124,6 +124,7 @@ core_sources += src/parallel/layout.h
 core_sources += src/parallel/load.h
 core_sources += src/parallel/par.c
 core_sources += src/parallel/par.h
+core_sources += src/parallel/profile.h
 core_sources += src/parallel/share.c
 core_sources += src/parallel/wire.c
 core_sources += src/parallel/wire.h

@@ -7,6 +7,7 @@
 #include "data/data.h"
 #include "optim/sched.h"
 #include "parallel/par.h"
+#include "parallel/profile.h"
 #include "train/ckpt.h"
 #include "train/feed.h"
 #include "train/job.h"
@@ -46,6 +47,7 @@ struct mt_session {
     struct mt_task train, eval, predict;
     uint64_t need_bytes, have_bytes;   /* device memory: of this process, of its device */
     struct mt_ckpt_pos pos;        /* where training stands */
+    struct mt_profile *profile;    /* NULL: nobody asked */
     char *loaded;                  /* checkpoint that the weights come from, NULL: none */
 };
 
@@ -111,6 +113,12 @@ const char *mt_session_loss(const struct mt_session *s);
 int mt_session_samples(struct mt_session *s, const char *path, float **x, int64_t *n);
 int mt_session_array_save(struct mt_ctx *ctx, const char *path, const float *a, int64_t rows,
                           int64_t cols);
+
+/* ---- measure.c ----------------------------------------------------------------------- */
+
+/* The profile of this job: measured at the first call, or read from `parallel.profile`. Kept in
+ * s->profile. Needs device and data open, and no graph of the session. Collective. */
+int mt_session_profile(struct mt_session *s, const struct mt_profile **out);
 
 /* ---- show.c -------------------------------------------------------------------------- */
 
