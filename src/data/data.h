@@ -107,7 +107,7 @@ int64_t mt_data_order(uint64_t seed, int64_t epoch, int64_t position, int64_t n,
  * which they were asked for. */
 struct mt_loader;
 
-struct mt_load {
+struct mt_fetch {
     const struct mt_set *set;
     uint64_t seed;
     int64_t epoch, first, count;   /* positions first .. first+count-1 of that epoch */
@@ -119,7 +119,7 @@ struct mt_load {
 int mt_loader_new(struct mt_ctx *ctx, int depth, struct mt_loader **out);   /* requests ahead */
 void mt_loader_free(struct mt_loader *l);   /* pending requests are dropped */
 /* Returns at once; *ticket names the request. At most `depth` may be open. */
-int mt_loader_ask(struct mt_loader *l, const struct mt_load *load, uint64_t *ticket);
+int mt_loader_ask(struct mt_loader *l, const struct mt_fetch *load, uint64_t *ticket);
 /* Waits until that request is filled; returns its error, if any. Each ticket once, in order. */
 int mt_loader_wait(struct mt_loader *l, uint64_t ticket);
 

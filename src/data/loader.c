@@ -19,7 +19,7 @@
 #define CHUNK 16   /* samples between two looks at `stop` */
 
 struct slot {
-    struct mt_load load;
+    struct mt_fetch load;
     int code;
     char text[1024];
 };
@@ -48,7 +48,7 @@ static int stopped(struct mt_loader *l)
     return stop;
 }
 
-static int fill(struct mt_loader *l, const struct mt_load *r)
+static int fill(struct mt_loader *l, const struct mt_fetch *r)
 {
     const struct mt_set *s = r->set;
     size_t y_bytes = s->sample.classes > 0 ? sizeof(int32_t)
@@ -65,7 +65,7 @@ static int fill(struct mt_loader *l, const struct mt_load *r)
     return MOTLEY_OK;
 }
 
-static int fill_traced(struct mt_loader *l, const struct mt_load *r)
+static int fill_traced(struct mt_loader *l, const struct mt_fetch *r)
 {
     int64_t from = mt_trace_now();
     char samples[48];
@@ -169,7 +169,7 @@ void mt_loader_free(struct mt_loader *l)
     mt_free(l->ctx, l);
 }
 
-int mt_loader_ask(struct mt_loader *l, const struct mt_load *load, uint64_t *ticket)
+int mt_loader_ask(struct mt_loader *l, const struct mt_fetch *load, uint64_t *ticket)
 {
     int full;
 

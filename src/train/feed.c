@@ -19,7 +19,7 @@ struct place {
     struct mt_buf *x, *y;
     struct mt_window *wx, *wy;
     int64_t rows;
-    struct mt_load load;         /* what to read, when the windows are open */
+    struct mt_fetch load;         /* what to read, when the windows are open */
     uint64_t ticket;
 };
 
@@ -175,7 +175,7 @@ int mt_feed_ask(struct mt_feed *f, const struct mt_feed_ask *ask)
 
     MT_BUG_IF(p->state != FREE || ask->rows > f->x.dim[0]);
     MT_TRY(open_place(f, p, ask->rows));
-    p->load = (struct mt_load){.set = f->set, .seed = ask->seed, .epoch = ask->epoch,
+    p->load = (struct mt_fetch){.set = f->set, .seed = ask->seed, .epoch = ask->epoch,
                                .first = ask->first, .count = ask->rows,
                                .shuffle = ask->shuffle};
     p->state = OPENING;

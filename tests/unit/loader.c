@@ -69,7 +69,7 @@ static void epoch(struct mt_ctx *ctx, int64_t n, int64_t block, int depth, int64
     while (waited < blocks) {
         for (; asked < blocks && asked - waited < depth; asked++) {
             int64_t first = asked * block, k = asked % depth;
-            struct mt_load r = {.set = &s, .seed = 5, .epoch = number, .first = first,
+            struct mt_fetch r = {.set = &s, .seed = 5, .epoch = number, .first = first,
                                 .count = first + block < n ? block : n - first, .shuffle = 1,
                                 .x = &x[k][0][0], .y = y[k]};
 
@@ -116,7 +116,7 @@ static void targets(void **state)
     struct mt_set s = make(ctx, &o, 9, 0);
     struct mt_loader *l = NULL;
     float x[9][2], y[9][2];
-    struct mt_load r = {.set = &s, .count = 9, .x = &x[0][0], .y = y};
+    struct mt_fetch r = {.set = &s, .count = 9, .x = &x[0][0], .y = y};
     uint64_t ticket;
 
     (void)state;
@@ -138,7 +138,7 @@ static void refused(void **state)
     struct mt_loader *l = NULL;
     float x[20];
     int32_t y[10];
-    struct mt_load r = {.set = &s, .count = 5, .x = x, .y = y}, wrong = r;
+    struct mt_fetch r = {.set = &s, .count = 5, .x = x, .y = y}, wrong = r;
     uint64_t ticket[3] = {0};
 
     (void)state;
@@ -184,7 +184,7 @@ static void failure_travels(void **state)
     (void)state;
     assert_int_equal(mt_loader_new(ctx, 3, &l), 0);
     for (int k = 0; k < 3; k++) {
-        struct mt_load r = {.set = &s, .first = 10 * ((k + 1) % 3), .count = 10, .x = x[k],
+        struct mt_fetch r = {.set = &s, .first = 10 * ((k + 1) % 3), .count = 10, .x = x[k],
                             .y = y[k]};
 
         assert_int_equal(mt_loader_ask(l, &r, &ticket[k]), 0);
@@ -196,7 +196,7 @@ static void failure_travels(void **state)
     assert_string_equal(mt_err_text(), "sample 7 cannot be read");
     assert_int_equal(y[0][9], 19);
     {
-        struct mt_load r = {.set = &s, .first = 20, .count = 10, .x = x[0], .y = y[0]};
+        struct mt_fetch r = {.set = &s, .first = 20, .count = 10, .x = x[0], .y = y[0]};
 
         assert_int_equal(mt_loader_ask(l, &r, &ticket[0]), 0);
         assert_int_equal(mt_loader_wait(l, ticket[0]), 0);
@@ -225,7 +225,7 @@ static void dropped(void **state)
 
         assert_int_equal(mt_loader_new(ctx, 2, &l), 0);
         for (int k = 0; k < 2; k++) {
-            struct mt_load r = {.set = &s, .count = 1000, .x = x + 2000 * k, .y = y + 1000 * k};
+            struct mt_fetch r = {.set = &s, .count = 1000, .x = x + 2000 * k, .y = y + 1000 * k};
 
             assert_int_equal(mt_loader_ask(l, &r, &ticket), 0);
         }
