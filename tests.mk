@@ -40,6 +40,7 @@ unit_tests += tests/unit/safetensors
 unit_tests += tests/unit/sched
 unit_tests += tests/unit/share
 unit_tests += tests/unit/sharing
+unit_tests += tests/unit/slow
 unit_tests += tests/unit/trace
 unit_tests += tests/unit/tree
 unit_tests += tests/unit/yaml

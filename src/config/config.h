@@ -27,6 +27,9 @@ struct mt_config {
     struct {
         const char *use;                /* "auto", "gpu", "0:1", part of a name */
         int share;                      /* several ranks may take one GPU */
+        double memory, max_alloc;       /* MiB that this rank may use; 0: what the device has */
+        double slow;                    /* testing aid: so many times slower */
+        int64_t slow_from;              /* ... from this optimizer step on */
     } device;
 
     struct {

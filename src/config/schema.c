@@ -25,8 +25,17 @@ static const struct mt_attr device_attrs[] = {
     {"use", MT_ATTR_TEXT, .def.s = "auto",
      .doc = "auto, gpu, cpu, platform:device by number, or a part of a name"},
     {"share", MT_ATTR_BOOL, .doc = "let several ranks of a node take the same GPU"},
+    {"memory", MT_ATTR_NUM, .min = 0, .max = INFINITY,
+     .doc = "MiB of device memory that this rank may use; 0: what the device has"},
+    {"max_alloc", MT_ATTR_NUM, .min = 0, .max = INFINITY,
+     .doc = "MiB of one allocation of this rank; 0: what the device allows"},
+    {"slow", MT_ATTR_NUM, .def.f = 1, .min = 1, .max = 1e6,
+     .doc = "testing aid: this rank computes so many times slower than it can"},
+    {"slow_from", MT_ATTR_INT, .min = 0, .max = INFINITY,
+     .doc = "testing aid: optimizer steps before `slow` begins"},
     {0}};
-static const size_t device_at[] = {AT(device.use), AT(device.share)};
+static const size_t device_at[] = {AT(device.use), AT(device.share), AT(device.memory),
+                                   AT(device.max_alloc), AT(device.slow), AT(device.slow_from)};
 
 static const struct mt_attr train_attrs[] = {
     {"batch", MT_ATTR_INT, .def.i = 32, .min = 1, .max = MAX_COUNT,

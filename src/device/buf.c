@@ -25,15 +25,14 @@ static int check_limits(const struct mt_dev *dev, uint64_t bytes, const char *wh
 
     MT_CHECK(bytes <= info->max_alloc_bytes, MOTLEY_EDEV,
              "%s: %" PRIu64 " bytes are needed in one piece, but device %s allows %" PRIu64
-             " (CL_DEVICE_MAX_MEM_ALLOC_SIZE); use a smaller batch, more micro-batches or a "
-             "smaller network", what, bytes, mt_cl_device(dev, name, sizeof name),
-             info->max_alloc_bytes);
+             " (%s); use a smaller batch, more micro-batches or a smaller network", what, bytes,
+             mt_cl_device(dev, name, sizeof name), info->max_alloc_bytes, mt_dev_alloc_word(info));
     MT_CHECK(bytes <= info->memory_bytes && dev->allocated_bytes <= info->memory_bytes - bytes,
              MOTLEY_EDEV,
              "%s: %" PRIu64 " bytes are needed beside %" PRIu64 " that are in use, but device %s "
-             "has %" PRIu64 " (CL_DEVICE_GLOBAL_MEM_SIZE); use a smaller batch, more "
-             "micro-batches or a smaller network", what, bytes, dev->allocated_bytes,
-             mt_cl_device(dev, name, sizeof name), info->memory_bytes);
+             "has %" PRIu64 " (%s); use a smaller batch, more micro-batches or a smaller network",
+             what, bytes, dev->allocated_bytes, mt_cl_device(dev, name, sizeof name),
+             info->memory_bytes, mt_dev_memory_word(info));
     return MOTLEY_OK;
 }
 

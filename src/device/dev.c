@@ -179,6 +179,8 @@ static void describe(struct mt_ctx *ctx, cl_platform_id platform, cl_device_id i
     info->clock_mhz = device_uint(id, CL_DEVICE_MAX_CLOCK_FREQUENCY);
     info->memory_bytes = device_ulong(id, CL_DEVICE_GLOBAL_MEM_SIZE);
     info->max_alloc_bytes = device_ulong(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
+    info->all_memory_bytes = info->memory_bytes;
+    info->all_max_alloc_bytes = info->max_alloc_bytes;
     info->local_bytes = device_ulong(id, CL_DEVICE_LOCAL_MEM_SIZE);
     if (clGetDeviceInfo(id, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof group, &group, NULL) ==
         CL_SUCCESS) {
@@ -413,6 +415,34 @@ void mt_dev_close(struct mt_dev *dev)
         clReleaseDevice(dev->id);
     }
     mt_free(dev->ctx, dev);
+}
+
+/* The lower of what the device has (0: it does not say) and a limit (0: none). */
+static uint64_t limited(uint64_t all, uint64_t limit, int bit, int *bits)
+{
+    int less = limit > 0 && (all == 0 || limit < all);
+
+    *bits = less ? *bits | bit : *bits & ~bit;
+    return less ? limit : all;
+}
+
+void mt_dev_limit(struct mt_dev *dev, uint64_t memory_bytes, uint64_t max_alloc_bytes)
+{
+    struct mt_dev_info *i = &dev->info;
+
+    i->memory_bytes = limited(i->all_memory_bytes, memory_bytes, MT_DEV_LIMIT_MEMORY, &i->limited);
+    i->max_alloc_bytes =
+        limited(i->all_max_alloc_bytes, max_alloc_bytes, MT_DEV_LIMIT_ALLOC, &i->limited);
+}
+
+const char *mt_dev_memory_word(const struct mt_dev_info *info)
+{
+    return info->limited & MT_DEV_LIMIT_MEMORY ? "device.memory" : "CL_DEVICE_GLOBAL_MEM_SIZE";
+}
+
+const char *mt_dev_alloc_word(const struct mt_dev_info *info)
+{
+    return info->limited & MT_DEV_LIMIT_ALLOC ? "device.max_alloc" : "CL_DEVICE_MAX_MEM_ALLOC_SIZE";
 }
 
 const struct mt_dev_info *mt_dev_info(const struct mt_dev *dev)

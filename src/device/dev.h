@@ -21,7 +21,9 @@ struct mt_dev_info {
     uint32_t units;                 /* compute units that this process may use */
     uint32_t all_units;             /* compute units of the whole device */
     uint32_t clock_mhz;             /* 0: unknown */
-    uint64_t memory_bytes, max_alloc_bytes, local_bytes;
+    uint64_t memory_bytes, max_alloc_bytes, local_bytes;   /* that this process may use */
+    uint64_t all_memory_bytes, all_max_alloc_bytes;        /* of the whole device */
+    int limited;                    /* MT_DEV_LIMIT_*: what the configuration limits */
     size_t max_group;               /* work-items in one group */
     int unified;                    /* host and device share memory: mapping copies nothing */
     int can_divide;                 /* can be partitioned by counts of compute units */
@@ -56,6 +58,13 @@ int mt_dev_prepare(struct mt_ctx *ctx);
 int mt_dev_open(struct mt_ctx *ctx, const struct mt_dev_info *info, int sharers,
                 struct mt_dev **dev);
 void mt_dev_close(struct mt_dev *dev);
+
+/* Limits below those of the device (device.memory, device.max_alloc); 0: those of the device. */
+enum { MT_DEV_LIMIT_MEMORY = 1, MT_DEV_LIMIT_ALLOC = 2 };
+void mt_dev_limit(struct mt_dev *dev, uint64_t memory_bytes, uint64_t max_alloc_bytes);
+/* Where a limit comes from, for messages: "device.memory", or where the device says it. */
+const char *mt_dev_memory_word(const struct mt_dev_info *info);
+const char *mt_dev_alloc_word(const struct mt_dev_info *info);
 
 const struct mt_dev_info *mt_dev_info(const struct mt_dev *dev);
 struct mt_ctx *mt_dev_ctx(const struct mt_dev *dev);

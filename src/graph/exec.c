@@ -1,4 +1,5 @@
 /* exec.c -- binds a graph to a device and runs its steps; the kinds fwd and bwd. */
+#define _POSIX_C_SOURCE 200809L
 #include "graph/exec.h"
 
 #include "base/ctx.h"
@@ -11,6 +12,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+#define NAP_S 200e-6   /* shorter naps are mostly the kernel's own time */
 
 void mt_exec_micro(const struct mt_exec *x, int64_t rows, int m, int64_t *lo, int64_t *hi)
 {
@@ -256,8 +260,10 @@ static int run_bwd(struct mt_exec *x, const struct mt_step *s)
     return n->op->bwd(n, &io);
 }
 
-const struct mt_step_kind mt_step_fwd = {.name = "fwd", .run = run_fwd, .uses = fwd_uses};
-const struct mt_step_kind mt_step_bwd = {.name = "bwd", .run = run_bwd, .uses = bwd_uses};
+const struct mt_step_kind mt_step_fwd = {.name = "fwd", .run = run_fwd, .uses = fwd_uses,
+                                       .computes = 1};
+const struct mt_step_kind mt_step_bwd = {.name = "bwd", .run = run_bwd, .uses = bwd_uses,
+                                       .computes = 1};
 
 /* MOTLEY_DEBUG=nan: reads back what a step wrote and names the first that is not finite. */
 static int check_finite(struct mt_exec *x, const struct mt_step *s)
@@ -289,6 +295,47 @@ static int check_finite(struct mt_exec *x, const struct mt_step *s)
     return MOTLEY_OK;
 }
 
+static int nap(struct mt_exec *x, double seconds)
+{
+    struct timespec t = {(time_t)seconds, (long)(1e9 * (seconds - (double)(time_t)seconds))};
+
+    (void)x;
+    nanosleep(&t, NULL);   /* cut short by a signal: the rest is still owed */
+    return MOTLEY_OK;
+}
+
+/* Makes the work since the last call take slow times as long, without using the processor for it:
+ * other ranks may compute on it. What is owed is collected until a nap is worth it, and what a nap
+ * is too long is taken off the next ones. */
+int mt_exec_settle(struct mt_exec *x)
+{
+    int64_t from = x->slow_since, to;
+
+    if (from == 0) {
+        return MOTLEY_OK;
+    }
+    x->slow_since = 0;
+    MT_TRY(mt_dev_finish(x->dev));
+    to = mt_trace_now();
+    x->owed += (x->slow - 1) * 1e-9 * (double)(to - from);
+    if (x->owed > NAP_S) {
+        MT_TRY(x->idle(x, x->owed));
+        x->owed -= 1e-9 * (double)(mt_trace_now() - to);
+    }
+    return MOTLEY_OK;
+}
+
+/* Stretches of steps that compute end before one that does not: what it sends was late, too. */
+int mt_exec_step(struct mt_exec *x, const struct mt_step *s)
+{
+    if (!s->kind->computes) {
+        MT_TRY(mt_exec_settle(x));
+    } else if (x->slow > 1 && x->batch.step >= x->slow_from && x->slow_since == 0) {
+        x->slow_since = mt_trace_now();
+    }
+    return s->kind->run(x, s);
+}
+
 /* One step, with its place in the timeline. */
 static int run_traced(struct mt_exec *x, const struct mt_step *s)
 {
@@ -303,7 +350,7 @@ static int run_traced(struct mt_exec *x, const struct mt_step *s)
         snprintf(label, sizeof label, "%s", s->kind->name);
     }
     mt_trace_label(x->ctx, label);
-    MT_TRY(s->kind->run(x, s));
+    MT_TRY(mt_exec_step(x, s));
     mt_trace_add(x->ctx, MT_LANE_HOST, label, NULL, from, mt_trace_now());
     return MOTLEY_OK;
 }
@@ -329,11 +376,12 @@ int mt_exec_run(struct mt_exec *x, const struct mt_batch *b)
     for (int i = 0; i < x->steps.n; i++) {
         const struct mt_step *s = &x->steps.step[i];
 
-        MT_TRY(x->ctx->trace != NULL ? run_traced(x, s) : s->kind->run(x, s));
+        MT_TRY(x->ctx->trace != NULL ? run_traced(x, s) : mt_exec_step(x, s));
         if (x->check_nan) {
             MT_TRY(check_finite(x, s));
         }
     }
+    MT_TRY(mt_exec_settle(x));
     MT_TRY(mt_dev_flush(x->dev));
     if (x->ctx->trace != NULL) {
         trace_run(x, from);
@@ -375,10 +423,10 @@ static int alloc_arenas(struct mt_exec *x, const struct mt_exec *share)
     char what[32];
 
     MT_CHECK(info->memory_bytes == 0 || have + need <= info->memory_bytes, MOTLEY_EDEV,
-             "device %s has %" PRIu64 " MiB; parameters and buffers take %" PRIu64
+             "device %s has %" PRIu64 " MiB (%s); parameters and buffers take %" PRIu64
              " MiB, and a step of %" PRId64 " samples needs %" PRIu64
              " MiB more; lower train.batch or raise train.micro_batches",
-             info->name, info->memory_bytes >> 20, have >> 20,
+             info->name, info->memory_bytes >> 20, mt_dev_memory_word(info), have >> 20,
              x->graph->value[x->graph->x].spec.dim[0], need >> 20);
     for (int a = 0; a < x->plan->narena; a++) {
         x->narena++;
@@ -414,6 +462,9 @@ int mt_exec_new(struct mt_dev *dev, struct mt_graph *g, struct mt_store *store,
     x->seed = opt->seed;
     x->clip_norm = opt->clip_norm;
     x->micros = opt->micros;
+    x->slow = opt->slow;
+    x->slow_from = opt->slow_from;
+    x->idle = nap;
     x->check_nan = mt_env_has(&g->ctx->env, MT_ENV_DEBUG, "nan");
     x->steps = *steps;
     memset(steps, 0, sizeof *steps);

@@ -38,7 +38,16 @@ struct mt_exec {
     struct mt_buf *own_stats;        /* where there is no gradient space to carry them */
     int check_nan;
     struct mt_batch batch;           /* of the call in progress */
-    void *pass;                      /* of the pass that edited the steps (dp) */
+    void *pass;                      /* of the passes that edited the steps (mt_par) */
+
+    /* device.slow: after computing for t seconds the executor idles (slow - 1) t, from optimizer
+     * step slow_from on. */
+    double slow;
+    int64_t slow_from;
+    int64_t slow_since;              /* when the stretch of computing began; 0: none */
+    double owed;                     /* seconds not idled yet: naps are never exact */
+    int (*idle)(struct mt_exec *x, double seconds);   /* sleeps; a pass sets one that lets
+                                                         messages progress */
 };
 
 struct mt_exec_opt {
@@ -48,6 +57,8 @@ struct mt_exec_opt {
     double clip_norm;
     const struct mt_optim *optim;
     int hold_output;                 /* output must be readable after the call; micros is 1 */
+    double slow;                     /* testing aid: so many times slower; 0 and 1: as it is */
+    int64_t slow_from;               /* ... from this optimizer step on */
     const struct mt_exec *share;     /* use its arenas where they are large enough: the two never
                                         run at the same time; it must live longer; NULL: none */
 };
@@ -62,6 +73,11 @@ void mt_exec_free(struct mt_exec *x);
  * mt_exec_clear) and, after scale, in store->scalar. */
 int mt_exec_run(struct mt_exec *x, const struct mt_batch *b);
 int mt_exec_clear(struct mt_exec *x);
+
+/* For measuring: one step of the list, x->batch says of what; and, after several, the idling of a
+ * device that is to be slow. */
+int mt_exec_step(struct mt_exec *x, const struct mt_step *s);
+int mt_exec_settle(struct mt_exec *x);
 
 /* The output of a prediction (hold_output), rows of the last call. */
 struct mt_tensor mt_exec_output(const struct mt_exec *x);

@@ -37,6 +37,7 @@ struct mt_step_kind {
     int (*run)(struct mt_exec *x, const struct mt_step *s);
     /* What it reads and writes in arenas; NULL: nothing. */
     void (*uses)(const struct mt_graph *g, const struct mt_step *s, struct mt_uses *u);
+    int computes;     /* it is work of the device: what device.slow makes slower */
     int gives_grad;   /* it writes the gradient of s->value, before any consumer adds to it */
 };
 

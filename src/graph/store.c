@@ -27,8 +27,9 @@ static int check_room(struct mt_dev *dev, const struct mt_graph *g, const struct
 
     MT_CHECK(info->memory_bytes == 0 || need <= info->memory_bytes, MOTLEY_EDEV,
              "the network has %" PRId64 " weights; with gradients and optimizer state it needs %"
-             PRIu64 " MiB, device %s has %" PRIu64 " MiB; take a smaller network or a device with "
-             "more memory", mt_graph_weights(g), need >> 20, info->name, info->memory_bytes >> 20);
+             PRIu64 " MiB, device %s has %" PRIu64 " MiB (%s); take a smaller network or a device "
+             "with more memory", mt_graph_weights(g), need >> 20, info->name,
+             info->memory_bytes >> 20, mt_dev_memory_word(info));
     return MOTLEY_OK;
 }
 

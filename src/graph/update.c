@@ -68,10 +68,11 @@ static int run_update(struct mt_exec *x, const struct mt_step *s)
     return mt_optim_update(x->optim, x->dev, &a);
 }
 
-const struct mt_step_kind mt_step_stats = {.name = "stats", .run = run_stats, .uses = stats_uses};
-const struct mt_step_kind mt_step_norm = {.name = "norm", .run = run_norm};
-const struct mt_step_kind mt_step_scale = {.name = "scale", .run = run_scale};
-const struct mt_step_kind mt_step_update = {.name = "update", .run = run_update};
+const struct mt_step_kind mt_step_stats = {.name = "stats", .run = run_stats, .uses = stats_uses,
+                                         .computes = 1};
+const struct mt_step_kind mt_step_norm = {.name = "norm", .run = run_norm, .computes = 1};
+const struct mt_step_kind mt_step_scale = {.name = "scale", .run = run_scale, .computes = 1};
+const struct mt_step_kind mt_step_update = {.name = "update", .run = run_update, .computes = 1};
 
 int mt_update_bind(struct mt_exec *x)
 {

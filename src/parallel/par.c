@@ -32,3 +32,10 @@ void mt_par_free(struct mt_par *p)
     mt_wire_free(p->wire);
     mt_free(p->ctx, p);
 }
+
+int mt_par_idle(struct mt_exec *x, double seconds)
+{
+    const struct mt_par *p = x->pass;
+
+    return mt_wire_idle(p->wire, seconds);
+}

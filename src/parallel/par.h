@@ -108,4 +108,7 @@ int mt_par_new(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *
                const struct mt_par_opt *opt, struct mt_steps *steps, struct mt_par **out);
 void mt_par_free(struct mt_par *p);
 
+/* For exec->idle: sleeps while messages go on. */
+int mt_par_idle(struct mt_exec *x, double seconds);
+
 #endif

@@ -183,6 +183,21 @@ int mt_job_open_device(struct mt_job *job, const char *use, int share)
     return mt_comm_describe(job->comm, job->taken.name);
 }
 
+void mt_job_limit(struct mt_job *job, double memory, double max_alloc)
+{
+    mt_dev_limit(job->dev, (uint64_t)(memory * (1 << 20)), (uint64_t)(max_alloc * (1 << 20)));
+    job->taken = *mt_dev_info(job->dev);
+}
+
+uint64_t mt_job_memory(const struct mt_job *job)
+{
+    const struct mt_dev_info *d = &job->taken;
+    uint64_t part = d->all_memory_bytes / (uint64_t)(job->sharers > 1 ? job->sharers : 1);
+    int limited = d->limited & MT_DEV_LIMIT_MEMORY;
+
+    return limited && (part == 0 || d->memory_bytes < part) ? d->memory_bytes : part;
+}
+
 /* The first line in which two texts differ. */
 static void first_difference(const char *a, const char *b, char *line_a, char *line_b, size_t room)
 {

@@ -50,6 +50,12 @@ int mt_job_seats(struct mt_job *job, const char *use, int share, struct mt_seat 
  * another it is refused. Collective. */
 int mt_job_open_device(struct mt_job *job, const char *use, int share);
 
+/* Limits of device memory and of one allocation, MiB, below those of the device; 0: none. */
+void mt_job_limit(struct mt_job *job, double memory, double max_alloc);
+/* Bytes of device memory for this process: its part of a device that others use, too, within the
+ * limit; 0: unknown. */
+uint64_t mt_job_memory(const struct mt_job *job);
+
 /* Fails on all ranks if a text differs from that of rank 0, naming the rank and the first line
  * that differs. what: "configuration". Collective. */
 int mt_job_same_text(struct mt_job *job, const char *what, const char *text);

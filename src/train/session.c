@@ -217,17 +217,18 @@ static int count_memory(struct mt_session *s)
     MT_TRY(count_task(s, &s->eval, 1, 0, &work));
     MT_TRY(count_task(s, &s->predict, 1, hold_of(s), &work));
     s->need_bytes = work + weights;
-    s->have_bytes = info->memory_bytes / (uint64_t)(s->job->sharers > 1 ? s->job->sharers : 1);
+    s->have_bytes = mt_job_memory(s->job);
     if (s->opt.mode == MT_SESSION_PLAN || s->have_bytes == 0) {
         return MOTLEY_OK;
     }
     MT_CHECK(s->need_bytes <= s->have_bytes, MOTLEY_EDEV,
              "%s of %" PRId64 " samples (%" PRId64 " here) needs %.1f MiB and the network %.1f MiB "
-             "of device memory; %s has %.1f MiB: lower %s",
+             "of device memory; %s has %.1f MiB%s: lower %s",
              s->train.graph != NULL ? "a step" : "a batch",
              s->train.graph != NULL ? s->batch : s->eval_batch,
              s->train.graph != NULL ? s->train.rows : s->eval.rows, (double)work / (1 << 20),
              (double)weights / (1 << 20), info->name, (double)s->have_bytes / (1 << 20),
+             info->limited & MT_DEV_LIMIT_MEMORY ? " (device.memory)" : "",
              s->train.graph != NULL ? "train.batch or raise train.micro_batches"
                                     : "train.eval_batch");
     return MOTLEY_OK;
@@ -270,11 +271,14 @@ static int start_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode
 {
     struct mt_exec_opt opt = {.mode = mode, .micros = micros, .seed = s->config->seed,
                               .clip_norm = s->config->train.clip_norm, .hold_output = hold,
-                              .optim = mode == MT_TRAIN ? s->optim : NULL};
+                              .optim = mode == MT_TRAIN ? s->optim : NULL,
+                              .slow = s->config->device.slow,
+                              .slow_from = s->config->device.slow_from};
 
     MT_TRY(mt_feed_new(s->job->dev, set, &s->sample, &t->x, &t->y, &t->feed));
     MT_TRY(mt_exec_new(s->job->dev, t->graph, s->store, &opt, &t->steps, &t->exec));
     t->exec->pass = t->par;
+    t->exec->idle = t->par != NULL ? mt_par_idle : t->exec->idle;
     return MOTLEY_OK;
 }
 
@@ -405,6 +409,7 @@ static int assemble(struct mt_session *s)
         s->pos.samples = s->data->train->n;
     }
     MT_TRY(mt_job_open_device(job, mt_session_device(job, s->config), s->config->device.share));
+    mt_job_limit(job, s->config->device.memory, s->config->device.max_alloc);
     MT_TRY(mt_job_agree(job, plan_all(s)));
     if (s->opt.mode == MT_SESSION_PLAN) {
         MT_TRY(mt_job_agree(job, check_sched(s)));
