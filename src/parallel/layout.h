@@ -66,11 +66,12 @@ int mt_layout_grid(const struct mt_graph *whole, int nrank, const struct mt_mesh
  *         - {ranks: [0], to: relu1}              layers up to and with that one
  *         - {ranks: [1, 2], width: [2, 1]}       the last: all that is left
  *
- * Errors name the place. Gives *out. */
+ * or a map {schedule: 1f1b, replicas: that list}. Without a schedule: 1F1B, or interleaved if a
+ * rank has several stages. Errors name the place. Gives *out. */
 struct mt_tree;
 int mt_layout_read(const struct mt_graph *whole, int nrank, const struct mt_tree *tree,
                    struct mt_layout **out);
-/* The same form as YAML text, to be saved, edited and given back. Gives *text (mt_free). */
+/* The map as YAML text, to be saved, edited and given back. Gives *text (mt_free). */
 int mt_layout_print(const struct mt_graph *whole, const struct mt_layout *l, char **text);
 int mt_layout_copy(const struct mt_layout *l, struct mt_layout **out);
 void mt_layout_free(struct mt_layout *l);
@@ -78,6 +79,11 @@ void mt_layout_free(struct mt_layout *l);
 /* Every node exactly once a replica, every rank in at most one replica, at most one part of a
  * stage a rank, numbers in range; stages of a replica where the schedule can take them. */
 int mt_layout_check(const struct mt_graph *whole, const struct mt_layout *l);
+
+/* For cuts that are chosen: may[i] says whether a stage should begin with node i. Not so where the
+ * node is done by the one before it (a view, or a function that its GEMM applies). Gives *may
+ * (mt_free). */
+int mt_layout_may_cut(const struct mt_graph *whole, char **may);
 
 /* Where a rank is. replica -1: left out. */
 struct mt_seat_in {
