@@ -174,8 +174,7 @@ static void all(void **state)
                     }
                     time = play(&y);
                     if (time < 0) {
-                        print_error("%s p %d m %d v %d is stuck\n", mt_schedule_word(kind), p, m, v);
-                        fail();
+                        fail_msg("%s p %d m %d v %d is stuck", mt_schedule_word(kind), p, m, v);
                     }
                     if (kind == MT_SCHEDULE_GPIPE && v == 1) {
                         assert_int_equal(time, work + 6 * (p - 1));
