@@ -59,6 +59,7 @@ sys_tests += tests/sys/benchcomm.sh
 sys_tests += tests/sys/cli.sh
 sys_tests += tests/sys/data.sh
 sys_tests += tests/sys/death.sh
+sys_tests += tests/sys/hosts_train.sh
 sys_tests += tests/sys/install.sh
 sys_tests += tests/sys/mixed.sh
 sys_tests += tests/sys/scalar.sh
@@ -98,6 +99,7 @@ TESTS += tests/optest$(EXEEXT)
 # programs that the scripts of sys_tests run
 test_helpers =
 test_helpers += tests/sys/die
+test_helpers += tests/sys/hosts
 
 test_files =
 test_files += tests/lsan.supp
@@ -105,6 +107,7 @@ test_files += tests/nocmocka.sh
 test_files += tests/parallel/job.h
 test_files += tests/run.sh
 test_files += tests/symbols.txt
+test_files += tests/sys/hosts.sh
 test_files += tests/sys/lib.sh
 test_files += tests/valgrind.supp
 

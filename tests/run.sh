@@ -7,7 +7,7 @@
 #     processes print a backtrace, if gdb is there, and are killed.
 #   - Exit code 77 means that it could not run here. It says why in a line "SKIP <word>: reason",
 #     with a word of opencl, mpi, hwloc, data, tool, ... MOTLEY_TEST_REQUIRE=opencl,mpi turns
-#     those skips into failures, MOTLEY_TEST_REQUIRE=all every skip.
+#     those skips into failures, MOTLEY_TEST_REQUIRE=all every skip, all,-hosts all but those.
 #   - After a failure the command that repeats it is printed.
 #
 # A test sees: top_srcdir, top_builddir; MOTLEY, the program that was built; MPIEXEC and
@@ -129,6 +129,7 @@ cat "$out"
 if [ $code = 77 ] && [ -n "$MOTLEY_TEST_REQUIRE" ]; then
     why=$(sed -n 's/.*SKIP \([a-z0-9]*\):.*/\1/p' "$out" | sed -n '$p')
     case ,$MOTLEY_TEST_REQUIRE, in
+    *,"-$why",*) ;;
     *,all,*|*,"$why",*)
         echo "skipped (${why:-no reason given}), but MOTLEY_TEST_REQUIRE=$MOTLEY_TEST_REQUIRE"
         code=1 ;;

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 static const char help[] =
@@ -54,6 +55,14 @@ static void wipe(struct view *v)
         printf("\r%*s\r", v->width, "");
         v->width = 0;
     }
+}
+
+/* Whether the progress line can be written over. Open MPI gives every process a pseudo-terminal,
+ * also when its own output is a pipe; what a person looks at is the terminal that controls the
+ * process. */
+static int on_terminal(void)
+{
+    return isatty(STDOUT_FILENO) && tcgetsid(STDOUT_FILENO) == getsid(0);
 }
 
 static int columns(void)
@@ -204,7 +213,7 @@ static int train(struct cli *cli, motley_config *config, const struct words *w)
     motley_fit_opt fit = MOTLEY_INIT(motley_fit_opt);
     motley_run_opt opt = MOTLEY_INIT(motley_run_opt);
     motley_run_info info = MOTLEY_INIT(motley_run_info);
-    struct view view = {.cli = cli, .terminal = isatty(STDOUT_FILENO), .quiet = w->quiet,
+    struct view view = {.cli = cli, .terminal = on_terminal(), .quiet = w->quiet,
                         .shown = -1};
     motley_run *run = NULL;
     int status, code = CLI_OK;
