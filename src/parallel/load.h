@@ -47,13 +47,17 @@ double mt_curve_at(const struct mt_curve *c, double rows);
 struct mt_speed {
     char name[96];
     double memory_bytes, max_alloc_bytes;   /* 0: no limit known */
-    struct mt_curve (*curve)[MT_WORKS];     /* load.n of them */
+    struct mt_curve (*curve)[MT_WORKS];     /* load.n of them; freed with the cluster */
     double flops, bandwidth, launch;        /* 1/s, bytes/s, s */
     double update;                          /* seconds a parameter of the optimizer's update */
     double step;                            /* seconds a step whatever it does (host) */
 };
 double mt_speed_time(const struct mt_speed *s, const struct mt_load *l, int node,
                      enum mt_work work, double rows);
+/* The same for a part of a divided node, `width` of the whole; nodes that tensor partition does
+ * not divide take the time of the whole. */
+double mt_speed_part(const struct mt_speed *s, const struct mt_load *l, int node,
+                     enum mt_work work, double rows, double width);
 
 struct mt_path { double latency, bandwidth; };   /* s, bytes/s, one direction */
 
