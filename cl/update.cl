@@ -11,8 +11,9 @@ KERNEL void update_stats(OUT(sums), IN(part), uint acc)
     }
 }
 
-// partial (number of groups): sum of squares of the elements that this group visits. g (n).
-KERNEL void update_norm(OUT(partial), IN(g), ulong n)
+// partial (number of groups): sum of squares of the elements that this group visits. g (n). acc:
+// added to what is there.
+KERNEL void update_norm(OUT(partial), IN(g), ulong n, uint acc)
 {
     local float part[WG];
     float sum = 0.0f;
@@ -24,7 +25,7 @@ KERNEL void update_norm(OUT(partial), IN(g), ulong n)
     }
     sum = group_sum(sum, part);
     if (get_local_id(0) == 0) {
-        STORE(partial, get_group_id(0), sum);
+        STORE_ACC(partial, get_group_id(0), sum, acc);
     }
 }
 

@@ -145,6 +145,8 @@ static int read_values(struct mt_config *c, const struct mt_section *s)
             memcpy(to, &val[i].s, sizeof val[i].s);
             break;
         case MT_ATTR_WORD:
+            memcpy(to, &val[i].w, sizeof val[i].w);
+            break;
         case MT_ATTR_END:
             MT_FAIL(MOTLEY_EBUG, "internal error, please report: kind of key '%s'",
                     s->attrs[i].name);
@@ -196,6 +198,24 @@ static int read_shares(struct mt_config *c)
     }
     if (!(sum > 0)) {
         MT_TREE_FAIL(t, "all shares are 0; at least one rank must work");
+    }
+    return MOTLEY_OK;
+}
+
+/* Lists that belong to src/parallel: kept as trees. */
+static int read_layout(struct mt_config *c)
+{
+    const struct mt_tree *t = mt_tree_get(c->root, "parallel");
+    const struct mt_tree *cut = mt_tree_get(t, "cut"), *layout = mt_tree_get(t, "layout");
+
+    c->parallel.cut = cut != NULL && cut->kind != MT_TREE_NULL ? cut : NULL;
+    c->parallel.layout = layout != NULL && layout->kind != MT_TREE_NULL ? layout : NULL;
+    if (c->parallel.cut != NULL && cut->kind != MT_TREE_LIST) {
+        MT_TREE_FAIL(cut, "'cut' of parallel must be a list of layers, as in [linear2, linear3]");
+    }
+    if (c->parallel.layout != NULL && layout->kind == MT_TREE_MAP) {
+        MT_TREE_FAIL(layout, "'layout' of parallel must be a list of replicas or the name of a "
+                             "file");
     }
     return MOTLEY_OK;
 }
@@ -293,6 +313,7 @@ static int read_all(struct mt_config *c, const char *text, size_t bytes, const c
         MT_TRY(s->attrs != NULL ? read_values(c, s) : read_tree(c, s));
     }
     MT_TRY(read_shares(c));
+    MT_TRY(read_layout(c));
     MT_TRY(check_train(c));
     return settle_names(c, file);
 }
@@ -348,7 +369,8 @@ static void print_value(struct mt_text *out, const struct mt_attr *a, const void
     char buf[64];
 
     memset(&val, 0, sizeof val);
-    memcpy(&val, at, a->kind == MT_ATTR_BOOL ? sizeof val.b : sizeof val);
+    memcpy(&val, at, a->kind == MT_ATTR_BOOL || a->kind == MT_ATTR_WORD ? sizeof val.b
+                                                                        : sizeof val);
     if (a->kind == MT_ATTR_TEXT && val.s != NULL) {
         mt_print_scalar(out, val.s);
     } else {
@@ -367,6 +389,14 @@ static void print_shares(struct mt_text *out, const struct mt_config *c)
     }
     if (c->parallel.nshares > 0) {
         mt_text_add(out, "]\n");
+    }
+}
+
+static void print_list(struct mt_text *out, const char *key, const struct mt_tree *t)
+{
+    if (t != NULL) {
+        mt_text_add(out, "  %s:", key);
+        mt_print_tree(out, t, 4);
     }
 }
 
@@ -395,6 +425,8 @@ static void print_section(struct mt_text *out, const struct mt_config *c,
     }
     if (s->special != NULL) {
         print_shares(out, c);
+        print_list(out, "cut", c->parallel.cut);
+        print_list(out, "layout", c->parallel.layout);
     }
 }
 

@@ -46,8 +46,15 @@ struct mt_config {
     } train;
 
     struct {
-        double shares[MT_MAXSHARES];    /* relative work of rank i; nshares 0: equal */
+        int grid;                       /* 1: auto */
+        int64_t data, stages, tensor;   /* 0: to be chosen */
+        int64_t chunks;
+        int schedule;                   /* as enum mt_schedule */
+        int recompute;
+        double shares[MT_MAXSHARES];    /* relative work of replica i; nshares 0: equal */
         int nshares;
+        const struct mt_tree *cut;      /* list of layers, NULL: balanced */
+        const struct mt_tree *layout;   /* list, or the name of a file; NULL: a regular grid */
         int64_t bucket_bytes;           /* gradients travel in pieces of about this size */
         double timeout;                 /* seconds without progress of a peer before giving up */
     } parallel;

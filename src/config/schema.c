@@ -1,7 +1,7 @@
 /* schema.c -- the keys of a configuration: the only list of names, defaults and ranges.
  *
- * parallel.shares is a list, which attributes do not describe: its row is for the documentation,
- * and config.c reads it. */
+ * Lists (parallel.shares, cut, layout) are not described by attributes: their rows are for the
+ * documentation, and config.c reads them. */
 #include "config/schema.h"
 
 #include "config/config.h"
@@ -68,12 +68,30 @@ static const size_t train_at[] = {
     AT(train.eval_every), AT(train.eval_batch), AT(train.log_every)};
 
 static const struct mt_attr parallel_attrs[] = {
+    {"grid", MT_ATTR_WORD, .words = "given auto",
+     .doc = "auto: data, stages, tensor, shares, micro-batches and schedule are chosen from the "
+            "measured speed of the devices; what is given below stays"},
+    {"data", MT_ATTR_INT, .min = 0, .max = INFINITY,
+     .doc = "replicas, each with a share of every batch; 0: as many as the ranks allow"},
+    {"stages", MT_ATTR_INT, .min = 0, .max = INFINITY, .def.i = 1,
+     .doc = "stages of consecutive layers that a replica is cut into; 0: chosen with grid: auto"},
+    {"tensor", MT_ATTR_INT, .min = 0, .max = INFINITY, .def.i = 1,
+     .doc = "ranks that divide the layers of a stage inside; 0: chosen with grid: auto"},
+    {"chunks", MT_ATTR_INT, .min = 1, .max = 64, .def.i = 1,
+     .doc = "pieces of the network that a rank has in turn (schedule interleaved)"},
+    {"schedule", MT_ATTR_WORD, .words = "gpipe 1f1b interleaved zero_bubble", .def.w = 1,
+     .doc = "order in which a stage takes micro-batches forward and backward"},
+    {"recompute", MT_ATTR_BOOL,
+     .doc = "stages compute activations again in backward instead of keeping them"},
     {"bucket_bytes", MT_ATTR_INT, .def.i = 1 << 20, .min = 1024, .max = MAX_COUNT,
      .doc = "gradients travel between ranks in pieces of about this size"},
     {"timeout", MT_ATTR_NUM, .def.f = 300, .min = 1, .max = INFINITY,
      .doc = "seconds without a sign of life from another rank before the job gives up"},
     {0}};
-static const size_t parallel_at[] = {AT(parallel.bucket_bytes), AT(parallel.timeout)};
+static const size_t parallel_at[] = {
+    AT(parallel.grid), AT(parallel.data), AT(parallel.stages), AT(parallel.tensor),
+    AT(parallel.chunks), AT(parallel.schedule), AT(parallel.recompute),
+    AT(parallel.bucket_bytes), AT(parallel.timeout)};
 
 static const struct mt_attr checkpoint_attrs[] = {
     {"every", MT_ATTR_INT, .min = -1, .max = INFINITY,
@@ -88,7 +106,7 @@ static const size_t checkpoint_at[] = {AT(checkpoint.every), AT(checkpoint.keep)
 
 static const size_t data_at[] = {AT(data)}, model_at[] = {AT(model)}, loss_at[] = {AT(loss)},
                     optimizer_at[] = {AT(optimizer)}, schedule_at[] = {AT(schedule)};
-static const char *const parallel_special[] = {"shares", NULL};
+static const char *const parallel_special[] = {"shares", "cut", "layout", NULL};
 
 const struct mt_section mt_sections[] = {
     {.name = "", .doc = "the run", .attrs = top_attrs, .at = top_at},
@@ -104,14 +122,14 @@ const struct mt_section mt_sections[] = {
     {.name = "train", .doc = "the loop: batches, when to stop, how often to look",
      .attrs = train_attrs, .at = train_at},
     {.name = "parallel", .doc = "the work of several ranks", .attrs = parallel_attrs,
-     .at = parallel_at, .special = parallel_special},
+     .at = parallel_at, .word = "grid", .special = parallel_special},
     {.name = "checkpoint", .doc = "what is saved, and what to start from",
      .attrs = checkpoint_attrs, .at = checkpoint_at},
     {.name = "device", .doc = "the OpenCL device of a rank", .attrs = device_attrs,
      .at = device_at, .word = "use"},
     {.name = NULL}};
 
-/* What the tables cannot say: defaults that depend on something, and the list of shares. */
+/* What the tables cannot say: defaults that depend on something, and lists. */
 static const struct row {
     const char *path, *allowed, *def, *doc;
 } rows[] = {
@@ -124,7 +142,11 @@ static const struct row {
     {"optimizer", "word or map", "sgd", NULL},
     {"schedule", "word or map", "constant", NULL},
     {"parallel.shares", "list of numbers, or text as 3:1", "equal",
-     "relative work of rank 0, 1, ...; as many numbers as ranks"}};
+     "relative work of replica 0, 1, ...; as many numbers as replicas"},
+    {"parallel.cut", "list of layers", "balanced",
+     "the layer that each stage but the first begins with"},
+    {"parallel.layout", "list, or a file with one", "none",
+     "who does what, in full (docs/parallel.md); in place of data, stages, tensor, cut, shares"}};
 
 static const struct row *row_of(const char *path)
 {

@@ -64,7 +64,7 @@ int mt_store_new(struct mt_dev *dev, const struct mt_graph *g, const struct mt_o
     struct mt_store *s = NULL;
     int st;
 
-    MT_CHECK(g->param_size > 0, MOTLEY_ECONFIG, "the network has no weights to train");
+    MT_CHECK(mt_graph_weights(g) > 0, MOTLEY_ECONFIG, "the network has no weights to train");
     MT_TRY(check_room(dev, g, optim, more));
     MT_TRY(MT_NEW(g->ctx, &s));
     s->ctx = g->ctx;

@@ -1,7 +1,7 @@
 /* update.c -- loss statistics, gradient norm, scale and optimizer as steps.
  *
  *   stats    S += (loss, count, hits) of a micro-batch
- *   norm     P_k = sum of g^2 over the k-th part of the flat space         k = 0 .. PARTS-1
+ *   norm     P_k = sum of g^2 over the k-th part of a range     k = 0 .. MT_NORM_PARTS-1
  *   scale    scale = c / count,  c = min(1, clip / (|g| / count + 1e-6))   c = 1 without clipping
  *   update   the optimizer's kernel on a range
  *
@@ -13,9 +13,6 @@
 #include "device/dev.h"
 
 enum { STATS, NORM, SCALE };
-
-#define PARTS 256   /* partial sums of squares: the groups of one launch, fixed so that the sum's
-                       order does not depend on the device */
 
 static int run_stats(struct mt_exec *x, const struct mt_step *s)
 {
@@ -44,8 +41,9 @@ static int run_norm(struct mt_exec *x, const struct mt_step *s)
 {
     uint64_t n = s->range.hi - s->range.lo;
 
-    return mt_launch(x->dev, x->kernel[NORM], mt_groups(PARTS, MT_WG),
-                     MT_ARGS(mt_b(x->partial, 0), mt_b(x->store->grad, s->range.lo), mt_u64(n)));
+    return mt_launch(x->dev, x->kernel[NORM], mt_groups(MT_NORM_PARTS, MT_WG),
+                     MT_ARGS(mt_b(x->partial, 0), mt_b(x->store->grad, s->range.lo), mt_u64(n),
+                             mt_u32(s->acc_in)));
 }
 
 static int run_scale(struct mt_exec *x, const struct mt_step *s)
@@ -53,7 +51,7 @@ static int run_scale(struct mt_exec *x, const struct mt_step *s)
     (void)s;
     return mt_launch(x->dev, x->kernel[SCALE], mt_groups(1, MT_WG),
                      MT_ARGS(mt_b(x->store->scalar, 0), mt_t(&x->stats), mt_b(x->partial, 0),
-                             mt_u32(PARTS), mt_f32((float)x->clip_norm)));
+                             mt_u32(MT_NORM_PARTS), mt_f32((float)x->clip_norm)));
 }
 
 static int run_update(struct mt_exec *x, const struct mt_step *s)
@@ -64,6 +62,9 @@ static int run_update(struct mt_exec *x, const struct mt_step *s)
 
     for (int i = 0; i < MT_OPTIM_SLOTS; i++) {
         a.slot[i] = x->store->slot[i];
+    }
+    if (s->range.hi == s->range.lo) {
+        return MOTLEY_OK;   /* a process without parameters */
     }
     return mt_optim_update(x->optim, x->dev, &a);
 }
@@ -85,8 +86,9 @@ int mt_update_bind(struct mt_exec *x)
     if (x->mode == MT_TRAIN) {
         x->stats.buf = x->store->grad;
         x->stats.off = x->store->size;
-        MT_TRY(mt_buf_new(x->dev, PARTS * 4, "partial sums of the gradient norm", &x->partial));
-        return mt_buf_fill(x->partial, 0, PARTS * 4, 0);
+        MT_TRY(mt_buf_new(x->dev, MT_NORM_PARTS * 4, "partial sums of the gradient norm",
+                          &x->partial));
+        return mt_buf_fill(x->partial, 0, MT_NORM_PARTS * 4, 0);
     }
     MT_TRY(mt_buf_new(x->dev, MT_FLAT_ALIGN * 4, "statistics of evaluation", &x->own_stats));
     x->stats.buf = x->own_stats;

@@ -1,5 +1,4 @@
-/* dp.c -- data parallel: every process has all parameters and its share of the samples; gradients
- * are summed over the processes while backward still runs.
+/* dp.c -- gradients summed among the ranks that hold them, while backward still runs.
  *
  *     bwd linear3 | reduce bucket 0 | bwd linear2 | bwd linear1 | reduce bucket 1
  *     | wait 0, scale, update 0 | wait 1, update 1               without clipping
@@ -9,12 +8,12 @@
  * division by the global count happens once, on the device, so any uneven share, even an empty
  * one, gives what one process would compute, up to the order of a sum.
  *
- * A bucket is a range of the flat space. Backward finishes parameters roughly from the end of the
- * flat space to its start, so buckets are cut from the end, between parameters where that fits;
- * the first one holds the statistics. It is complete after the last step that writes any of its
- * gradients. `reduce` only opens a window on it; messages begin when the device has got there,
- * and that is looked at in later `reduce` and `wait` steps: steps between only enqueue work and
- * take no time. Buckets begin in their order on all ranks. */
+ * `reduce` only opens a window on a bucket (bucket.c); messages begin when the device has got
+ * there, and that is looked at in later steps that communicate: steps between only enqueue work
+ * and take no time. Buckets begin in their order on all ranks.
+ *
+ * With clipping, ranks that do not hold everything each take the norm of the parameters they
+ * stand for, and the partial sums of squares are one more bucket, the last. */
 #include "parallel/par.h"
 
 #include "base/ctx.h"
@@ -22,6 +21,8 @@
 #include "device/buf.h"
 #include "device/dev.h"
 #include "graph/store.h"
+#include "graph/update.h"
+#include "parallel/bucket.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,8 +33,9 @@
 enum bucket_state { IDLE = 0, OPENING, SUMMING };
 
 struct bucket {
-    struct mt_range range;        /* of the gradient space; the first: with the statistics */
-    int after;                    /* position of the last step that writes it */
+    struct mt_range range;        /* of the gradient space, or of the partial sums of the norm */
+    const struct mt_group *group;
+    int tag;
     struct mt_window *window;
     enum bucket_state state;
     int64_t begun;                /* the sum, if there is a timeline */
@@ -43,7 +45,8 @@ struct mt_dp {
     struct mt_ctx *ctx;
     struct mt_dev *dev;
     struct mt_wire *wire;                /* borrowed */
-    int n;
+    struct mt_cuts cuts;
+    int n, ngrad;                        /* buckets; those of gradients */
     struct bucket *bucket;
     struct mt_reduce *flight[FLIGHTS];   /* bucket b takes flight b % FLIGHTS */
     int next;                            /* the bucket whose sum begins next */
@@ -86,7 +89,7 @@ static int begin_sums(struct mt_dp *dp)
             break;
         }
         b->begun = dp->ctx->trace != NULL ? mt_trace_now() : 0;
-        MT_TRY(mt_reduce_start(dp->flight[dp->next % FLIGHTS], NULL, dp->next % MT_DP_TAGS,
+        MT_TRY(mt_reduce_start(dp->flight[dp->next % FLIGHTS], b->group, b->tag,
                                mt_window_host(b->window), (int64_t)length(b)));
         b->state = SUMMING;
         if (dp->flying++ == 0) {
@@ -100,8 +103,8 @@ static int begin_sums(struct mt_dp *dp)
 /* Whether backward is over on the device: the last bucket is complete. */
 static int look_for_end(struct mt_dp *dp)
 {
-    const struct bucket *last = &dp->bucket[dp->n - 1];
-    int ready = dp->next == dp->n;
+    const struct bucket *last = &dp->bucket[dp->ngrad - 1];
+    int ready = dp->next >= dp->ngrad;
 
     if (!ready && last->state == OPENING) {
         MT_TRY(mt_window_ready(last->window, &ready));
@@ -151,14 +154,15 @@ static int run_reduce(struct mt_exec *x, const struct mt_step *s)
     struct mt_par *par = x->pass;
     struct mt_dp *dp = par->dp;
     struct bucket *b = &dp->bucket[s->ticket];
+    struct mt_buf *buf = s->ticket < dp->ngrad ? x->store->grad : x->partial;
 
     MT_BUG_IF(b->state != IDLE);
     if (s->ticket == 0) {
         dp->next = 0;
         dp->over_at = 0;
     }
-    MT_TRY(mt_window_open(b->window, x->store->grad, b->range.lo * sizeof(float),
-                          length(b) * sizeof(float), MT_WINDOW_READ | MT_WINDOW_WRITE));
+    MT_TRY(mt_window_open(b->window, buf, b->range.lo * sizeof(float), length(b) * sizeof(float),
+                          MT_WINDOW_READ | MT_WINDOW_WRITE));
     b->state = OPENING;
     MT_TRY(mt_dev_flush(dp->dev));
     MT_TRY(mt_wire_progress(dp->wire));
@@ -197,98 +201,6 @@ struct mt_dp_times mt_dp_times(struct mt_dp *dp)
 
 /* ---- the pass ----------------------------------------------------------------------------- */
 
-/* Position of the last step that writes the gradient of each parameter, and of the statistics
- * (behind them); -1: none. */
-static void last_writers(const struct mt_graph *g, const struct mt_steps *steps, int *after)
-{
-    for (int i = 0; i <= g->nparam; i++) {
-        after[i] = -1;
-    }
-    for (int i = 0; i < steps->n; i++) {
-        const struct mt_step *s = &steps->step[i];
-
-        if (s->kind == &mt_step_bwd && (s->want & MT_WANT_PARAM)) {
-            const struct mt_gnode *gn = &g->node[s->node];
-
-            for (int p = 0; p < gn->n.nparam; p++) {
-                after[gn->param[p]] = i;
-            }
-        } else if (s->kind == &mt_step_stats) {
-            after[g->nparam] = i;
-        }
-    }
-}
-
-/* Where the parameter that holds element hi - 1 begins. */
-static uint64_t border_below(const struct mt_graph *g, uint64_t hi)
-{
-    uint64_t border = 0;
-
-    for (int i = 0; i < g->nparam; i++) {
-        uint64_t lo = g->param[i].range.lo;
-
-        border = lo < hi && lo > border ? lo : border;
-    }
-    return border;
-}
-
-/* The bucket that ends at hi: whole parameters while they fit, else a piece of one. */
-static uint64_t cut_below(const struct mt_graph *g, uint64_t hi, uint64_t most)
-{
-    uint64_t lo = border_below(g, hi);
-
-    if (hi - lo > most) {
-        return hi - most;
-    }
-    while (lo > 0) {
-        uint64_t border = border_below(g, lo);
-
-        if (hi - border > most) {
-            break;
-        }
-        lo = border;
-    }
-    return lo;
-}
-
-static int cut(struct mt_dp *dp, const struct mt_graph *g, const struct mt_steps *steps,
-               uint64_t most)
-{
-    uint64_t hi = g->param_size;
-    int *after = NULL, room = 0, st = MOTLEY_OK;
-
-    MT_TRY(MT_NEW_N(dp->ctx, g->nparam + 1, &after));
-    last_writers(g, steps, after);
-    do {
-        uint64_t lo = hi > 0 ? cut_below(g, hi, most) : 0;
-        struct bucket *b;
-
-        if (dp->n == room) {
-            room += 32;
-            MT_TRY_OR(end, MT_RESIZE(dp->ctx, room, &dp->bucket));
-        }
-        b = &dp->bucket[dp->n];
-        b->range = (struct mt_range){lo, hi + (dp->n == 0 ? MT_STATS : 0)};
-        b->after = dp->n == 0 ? after[g->nparam] : -1;
-        for (int i = 0; i < g->nparam; i++) {
-            const struct mt_range *r = &g->param[i].range;
-
-            if (r->lo < b->range.hi && r->hi > lo && after[i] > b->after) {
-                b->after = after[i];
-            }
-        }
-        /* Not before the one in front of it: windows are opened in order. */
-        if (dp->n > 0 && b->after < dp->bucket[dp->n - 1].after) {
-            b->after = dp->bucket[dp->n - 1].after;
-        }
-        dp->n++;
-        hi = lo;
-    } while (hi > 0);
-end:
-    mt_free(dp->ctx, after);
-    return st;
-}
-
 static int add_step(struct mt_steps *out, const struct mt_step_kind *kind, struct mt_range range,
                     int ticket)
 {
@@ -298,55 +210,115 @@ static int add_step(struct mt_steps *out, const struct mt_step_kind *kind, struc
     return MOTLEY_OK;
 }
 
-/* Without clipping, each part is updated as soon as it is there. The scale needs the statistics
- * alone, which come first. */
-static int add_tail(const struct mt_dp *dp, const struct mt_graph *g,
-                    const struct mt_steps *steps, int from, int clip, struct mt_steps *out)
+/* Parameters that nobody else has, and those in pieces: updated when all sums are there. */
+static int update_rest(const struct mt_dp *dp, int alone, struct mt_steps *out)
 {
-    struct mt_range none = {0, 0};
+    struct mt_range r = {0, 0};
 
-    for (int b = 0; b < dp->n; b++) {
-        MT_TRY(add_step(out, &mt_step_wait, dp->bucket[b].range, b));
-        if (!clip) {
-            struct mt_range r = dp->bucket[b].range;
+    for (int i = 0; i < dp->cuts.nsegment; i++) {
+        const struct mt_segment *s = &dp->cuts.segment[i];
+        int take = alone ? s->group.n == 1 && s->alike
+                         : !s->alike;
 
-            if (b == 0) {
-                MT_TRY(add_step(out, &mt_step_scale, none, -1));
-                r.hi = g->param_size;
-            }
-            if (r.hi > r.lo) {
-                MT_TRY(add_step(out, &mt_step_update, r, -1));
+        if (take) {
+            struct mt_range whole = {s->range.lo / MT_FLAT_ALIGN * MT_FLAT_ALIGN,
+                                     (s->range.hi + MT_FLAT_ALIGN - 1) / MT_FLAT_ALIGN *
+                                         MT_FLAT_ALIGN};
+
+            /* Pieces of one parameter meet inside a block. */
+            whole.lo = whole.lo < r.hi ? r.hi : whole.lo;
+            if (whole.hi > whole.lo) {
+                MT_TRY(add_step(out, &mt_step_update, whole, -1));
+                r = whole;
             }
         }
     }
-    for (int i = from; clip && i < steps->n; i++) {
+    return MOTLEY_OK;
+}
+
+/* Without clipping, each part is updated as soon as it is there. The scale needs the statistics
+ * alone, which come first. */
+static int tail_at_once(const struct mt_dp *dp, const struct mt_graph *g, struct mt_steps *out)
+{
+    for (int b = 0; b < dp->n; b++) {
+        const struct mt_cut *c = &dp->cuts.cut[b];
+        struct mt_range r = c->range;
+
+        MT_TRY(add_step(out, &mt_step_wait, r, b));
+        if (b == 0) {
+            MT_TRY(add_step(out, &mt_step_scale, (struct mt_range){0, 0}, -1));
+            MT_TRY(update_rest(dp, 1, out));
+            r.hi = g->param_size;
+        }
+        if (c->update && r.hi > r.lo) {
+            MT_TRY(add_step(out, &mt_step_update, r, -1));
+        }
+    }
+    return update_rest(dp, 0, out);
+}
+
+/* The norm of what this rank stands for; then the sum over all. */
+static int add_norm(const struct mt_dp *dp, struct mt_steps *out)
+{
+    struct mt_step s = {.kind = &mt_step_norm, .node = -1, .micro = -1, .ticket = -1};
+    struct mt_range none = {0, MT_NORM_PARTS};
+    int added = 0;
+
+    for (int i = 0; i < dp->cuts.nsegment; i++) {
+        if (dp->cuts.segment[i].mine) {
+            s.range = dp->cuts.segment[i].range;
+            s.acc_in = added++ > 0;
+            MT_TRY(mt_steps_add(out, &s));
+        }
+    }
+    if (added == 0) {
+        s.range = (struct mt_range){0, 0};   /* clears the partial sums */
+        MT_TRY(mt_steps_add(out, &s));
+    }
+    MT_TRY(add_step(out, &mt_step_reduce, none, dp->ngrad));
+    return add_step(out, &mt_step_wait, none, dp->ngrad);
+}
+
+/* tail: position of the first step of mt_order_tail. */
+static int tail_with_norm(const struct mt_dp *dp, const struct mt_steps *steps, int tail,
+                          struct mt_steps *out)
+{
+    for (int b = 0; b < dp->ngrad; b++) {
+        MT_TRY(add_step(out, &mt_step_wait, dp->cuts.cut[b].range, b));
+    }
+    if (!dp->cuts.alike) {
+        MT_TRY(add_norm(dp, out));
+        tail++;   /* the norm of one that has all */
+    }
+    for (int i = tail; i < steps->n; i++) {
         MT_TRY(mt_steps_add(out, &steps->step[i]));
     }
     return MOTLEY_OK;
+}
+
+static int is_tail(const struct mt_step *s)
+{
+    return s->kind == &mt_step_norm || s->kind == &mt_step_scale || s->kind == &mt_step_update;
 }
 
 static int edit(const struct mt_dp *dp, const struct mt_graph *g, struct mt_steps *steps,
                 int clip)
 {
     struct mt_steps out = {.ctx = steps->ctx};
-    int i, b = 0, st;
+    int i = 0, b = 0, st;
 
-    for (i = 0; i < steps->n; i++) {
-        const struct mt_step *s = &steps->step[i];
+    for (;; i++) {
+        int tail = i == steps->n || is_tail(&steps->step[i]);
 
-        if (s->kind == &mt_step_norm || s->kind == &mt_step_scale ||
-            s->kind == &mt_step_update) {
-            clip = clip || s->kind == &mt_step_norm;
+        for (; b < dp->ngrad && (tail || dp->cuts.cut[b].after < i); b++) {
+            MT_TRY_OR(fail, add_step(&out, &mt_step_reduce, dp->cuts.cut[b].range, b));
+        }
+        if (tail) {
             break;
         }
-        MT_TRY_OR(fail, mt_steps_add(&out, s));
-        for (; b < dp->n && dp->bucket[b].after <= i; b++) {
-            MT_TRY_OR(fail, add_step(&out, &mt_step_reduce, dp->bucket[b].range, b));
-        }
+        MT_TRY_OR(fail, mt_steps_add(&out, &steps->step[i]));
     }
-    MT_CHECK_OR(fail, b == dp->n, MOTLEY_EBUG,
-                "internal error, please report: %d of %d buckets are written", b, dp->n);
-    MT_TRY_OR(fail, add_tail(dp, g, steps, i, clip, &out));
+    MT_TRY_OR(fail, clip ? tail_with_norm(dp, steps, i, &out) : tail_at_once(dp, g, &out));
     mt_steps_fini(steps);
     *steps = out;
     return MOTLEY_OK;
@@ -355,11 +327,51 @@ fail:
     return st;
 }
 
+static int make_buckets(struct mt_dp *dp, int clip)
+{
+    dp->ngrad = dp->cuts.n;
+    dp->n = dp->ngrad + (clip && !dp->cuts.alike);
+    MT_TRY(MT_NEW_N(dp->ctx, dp->n, &dp->bucket));
+    for (int b = 0; b < dp->ngrad; b++) {
+        const struct mt_cut *c = &dp->cuts.cut[b];
+
+        dp->bucket[b] = (struct bucket){.range = c->range, .group = c->group, .tag = c->tag};
+    }
+    if (dp->n > dp->ngrad) {
+        dp->bucket[dp->ngrad] = (struct bucket){.range = {0, MT_NORM_PARTS},
+                                                .tag = MT_TAGS_BUCKETS};
+    }
+    for (int b = 0; b < dp->n; b++) {
+        MT_TRY(mt_window_new(dp->dev, length(&dp->bucket[b]) * sizeof(float),
+                             "gradients on their way", &dp->bucket[b].window));
+    }
+    return MOTLEY_OK;
+}
+
+static int make_flights(struct mt_dp *dp, struct mt_comm *comm)
+{
+    for (int f = 0; f < FLIGHTS && f < dp->n; f++) {
+        uint64_t longest = 0;
+        int most = 1;
+
+        for (int b = f; b < dp->n; b += FLIGHTS) {
+            const struct mt_group *group = dp->bucket[b].group;
+            int n = group != NULL ? group->n : mt_comm_info(comm)->size;
+
+            longest = length(&dp->bucket[b]) > longest ? length(&dp->bucket[b]) : longest;
+            most = n > most ? n : most;
+        }
+        MT_TRY(mt_reduce_new(dp->ctx, comm, most, (int64_t)longest, &dp->flight[f]));
+    }
+    return MOTLEY_OK;
+}
+
 int mt_dp_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
               const struct mt_graph *g, const struct mt_dp_opt *opt, struct mt_steps *steps,
               struct mt_dp **out)
 {
     uint64_t most = (uint64_t)opt->bucket_bytes / sizeof(float) / MT_FLAT_ALIGN * MT_FLAT_ALIGN;
+    const struct mt_comm_info *info = mt_comm_info(comm);
     struct mt_dp *dp = NULL;
     int st;
 
@@ -369,20 +381,10 @@ int mt_dp_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
     dp->ctx = g->ctx;
     dp->dev = dev;
     dp->wire = wire;
-    MT_TRY_OR(fail, cut(dp, g, steps, most > 0 ? most : MT_FLAT_ALIGN));
-    for (int f = 0; f < FLIGHTS && f < dp->n; f++) {
-        uint64_t longest = 0;
-
-        for (int b = f; b < dp->n; b += FLIGHTS) {
-            longest = length(&dp->bucket[b]) > longest ? length(&dp->bucket[b]) : longest;
-        }
-        MT_TRY_OR(fail, mt_reduce_new(g->ctx, comm, mt_comm_info(comm)->size, (int64_t)longest,
-                                      &dp->flight[f]));
-    }
-    for (int b = 0; b < dp->n; b++) {
-        MT_TRY_OR(fail, mt_window_new(dev, length(&dp->bucket[b]) * sizeof(float),
-                                      "gradients on their way", &dp->bucket[b].window));
-    }
+    MT_TRY_OR(fail, mt_cuts_init(opt->whole, g, opt->layout, info->rank, info->size, steps,
+                                 most > 0 ? most : MT_FLAT_ALIGN, &dp->cuts));
+    MT_TRY_OR(fail, make_buckets(dp, opt->clip));
+    MT_TRY_OR(fail, make_flights(dp, comm));
     MT_TRY_OR(fail, edit(dp, g, steps, opt->clip));
     MT_TRY_OR(fail, mt_wire_join(wire, progress, dp));
     *out = dp;
@@ -400,9 +402,10 @@ void mt_dp_free(struct mt_dp *dp)
     for (int f = FLIGHTS - 1; f >= 0; f--) {
         mt_reduce_free(dp->flight[f]);
     }
-    for (int b = dp->n - 1; b >= 0; b--) {
+    for (int b = dp->n - 1; b >= 0 && dp->bucket != NULL; b--) {
         mt_window_free(dp->bucket[b].window);
     }
     mt_free(dp->ctx, dp->bucket);
+    mt_cuts_fini(&dp->cuts);
     mt_free(dp->ctx, dp);
 }

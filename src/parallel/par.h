@@ -14,21 +14,21 @@
  * weight NULL: equal. */
 void mt_share(int64_t rows, const double *weight, int size, int rank, int64_t *lo, int64_t *hi);
 
-/* ---- dp.c: data parallel -------------------------------------------------------------------
+/* ---- dp.c: gradients of what several ranks hold ---------------------------------------------
  * Gradients (and the statistics behind them) are cut into buckets in the order in which backward
  * finishes them. `reduce` after the last writer of a bucket opens a window on it and returns;
  * `wait` before its update makes the messages happen while the device computes on. */
 struct mt_dp;
 
-#define MT_DP_TAGS 1000   /* buckets take the tags of mt_reduce from 0 on, around */
-
 struct mt_dp_opt {
     int64_t bucket_bytes;
     int clip;
+    const struct mt_layout *layout;   /* NULL: every rank has all and its own samples */
+    const struct mt_graph *whole;     /* the network of the layout */
 };
 
-/* Edits the list of mt_order for a job of more than one process. wire: borrowed, joined. Gives
- * *out. */
+/* Edits a list for a job of more than one process. wire: borrowed, joined; layout and whole are
+ * not kept. Gives *out. */
 int mt_dp_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
               const struct mt_graph *g, const struct mt_dp_opt *opt, struct mt_steps *steps,
               struct mt_dp **out);
@@ -94,13 +94,26 @@ void mt_tp_free(struct mt_tp *t);
 struct mt_par {
     struct mt_ctx *ctx;
     struct mt_wire *wire;
+    struct mt_tp *tp;
+    struct mt_pipe *pipe;
     struct mt_dp *dp;
 };
 
 struct mt_par_opt {
     int64_t bucket_bytes;
     int clip;
+    int sums;                         /* gradients travel: training */
+    const struct mt_layout *layout;   /* NULL: every rank has all and its own samples */
+    const struct mt_graph *whole;     /* the network of the layout */
 };
+
+/* The graph of one rank of a layout (NULL: it has everything): divided, held. Takes whole, also
+ * when it fails. Gives *out. */
+int mt_par_graph(struct mt_graph *whole, const struct mt_layout *layout, int rank,
+                 struct mt_graph **out);
+/* Its list of steps, in place of mt_order. */
+int mt_par_order(const struct mt_graph *g, const struct mt_layout *layout, int rank,
+                 const struct mt_order_opt *opt, struct mt_steps *out);
 
 /* Makes the list of one process part of the job (of one process: leaves it alone). Gives *out,
  * to be set as exec->pass. */

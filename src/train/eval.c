@@ -77,6 +77,9 @@ int mt_session_eval(struct mt_session *s, struct mt_result *out)
     MT_CHECK(s->eval.exec != NULL, MOTLEY_ECONFIG,
              "nothing is held out: set data.validation, or give the data a held-out set");
     MT_TRY(run_all(s, sum));
+    if (s->seat.part != 0) {
+        memset(sum, 0, sizeof sum);   /* all parts of a stage come to the same figures */
+    }
     MT_TRY(mt_comm_sum(s->job->comm, sum, MT_STATS));
     *out = mt_session_result(s, sum[MT_STAT_LOSS], sum[MT_STAT_COUNT], sum[MT_STAT_HITS]);
     out->samples = s->data->held->n;
@@ -143,7 +146,8 @@ int mt_session_predict(struct mt_session *s, const float *x, int64_t n, int prob
 
 /* ---- the caller's own steps ---------------------------------------------------------- */
 
-/* Position of this process's first sample in the global batch, and the size of that. */
+/* Position of this process's first sample in the global batch, and the size of that. The
+ * processes of one replica have the same samples: one of them counts. */
 static int place_rows(struct mt_session *s, int64_t n, int64_t *first, int64_t *total)
 {
     int size = s->job->info->size, st = MOTLEY_OK;
@@ -158,8 +162,17 @@ static int place_rows(struct mt_session *s, int64_t n, int64_t *first, int64_t *
     MT_TRY_OR(done, mt_comm_allgather(s->job->comm, &n, sizeof n, all));
     *total = 0;
     for (int r = 0; r < size; r++) {
-        *first += r < s->job->info->rank ? all[r] : 0;
-        *total += all[r];
+        struct mt_seat_in seat;
+
+        mt_layout_where(s->layout, r, &seat);
+        MT_CHECK_OR(done, seat.replica != s->seat.replica || all[r] == n, MOTLEY_EARG,
+                    "rank %d has %lld samples and rank %d has %lld: the processes of one replica "
+                    "are given the same samples", r, (long long)all[r], s->job->info->rank,
+                    (long long)n);
+        if (mt_session_speaks(s, r)) {
+            *first += seat.replica < s->seat.replica ? all[r] : 0;
+            *total += all[r];
+        }
     }
 done:
     mt_free(s->ctx, all);

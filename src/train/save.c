@@ -1,11 +1,13 @@
-/* save.c -- between a session and checkpoints: rank 0 reads and writes files, all have the same
- * numbers. The whole file goes through host memory when it is read, so that its checksum is
- * right before anything is loaded; it is written piece by piece. */
+/* save.c -- between a session and checkpoints: rank 0 reads and writes files, which know nothing
+ * of ranks: every parameter has its full name and shape, wherever its parts lie. The whole file
+ * goes through host memory when it is read, so that its checksum is right before anything is
+ * loaded; it is written piece by piece. */
 #define _POSIX_C_SOURCE 200809L
 #include "train/session.h"
 
 #include "base/hash.h"
 #include "device/buf.h"
+#include "train/gather.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -21,25 +23,32 @@ static const struct mt_graph *graph_of(const struct mt_session *s)
                                    : s->predict.graph;
 }
 
-/* A list of tensors on the device, as checkpoints want it. */
+/* The tensors of a file, as checkpoints want them: those of the whole network. */
 struct list {
     struct mt_ctx *ctx;
+    struct mt_gather *gather;    /* to write from; NULL: a list to load by */
     int n;
     struct mt_safetensor *tensor;
-    struct place {
-        struct mt_buf *buf;
-        uint64_t lo;             /* elements */
-    } *place;
+    struct origin {
+        int space, number;       /* as mt_gather_read wants it */
+    } *origin;
 };
 
 static int get(void *arg, int i, uint64_t first, uint64_t count, float *dst)
 {
     const struct list *l = arg;
 
-    return mt_buf_read(l->place[i].buf, 4 * (l->place[i].lo + first), 4 * count, dst);
+    for (uint64_t at = 0; at < count; at += MT_GATHER_MOST) {
+        uint64_t n = count - at < MT_GATHER_MOST ? count - at : MT_GATHER_MOST;
+
+        MT_TRY(mt_gather_read(l->gather, l->origin[i].space, l->origin[i].number, first + at, n,
+                              dst + at));
+    }
+    return MOTLEY_OK;
 }
 
-static int add(struct list *l, struct mt_buf *buf, const struct mt_gparam *p, const char *slot)
+static int add(struct list *l, int space, int number, const struct mt_gparam *p,
+               const char *slot)
 {
     struct mt_safetensor *t = &l->tensor[l->n];
     char *name = NULL;
@@ -47,11 +56,10 @@ static int add(struct list *l, struct mt_buf *buf, const struct mt_gparam *p, co
     MT_TRY(mt_mem_printf(l->ctx, &name, "%s%s%s", p->name, slot != NULL ? "." : "",
                          slot != NULL ? slot : ""));
     t->name = name;
-    t->rank = p->desc.spec.rank;
-    memcpy(t->dim, p->desc.spec.dim, sizeof t->dim);
-    t->count = p->range.hi - p->range.lo;
-    l->place[l->n].buf = buf;
-    l->place[l->n].lo = p->range.lo;
+    t->rank = p->full.rank;
+    memcpy(t->dim, p->full.dim, sizeof t->dim);
+    t->count = (uint64_t)mt_spec_count(&p->full);
+    l->origin[l->n] = (struct origin){space, number};
     l->n++;
     return MOTLEY_OK;
 }
@@ -63,39 +71,39 @@ static void list_fini(struct list *l)
         mt_free(l->ctx, (char *)l->tensor[i].name);
     }
     mt_free(l->ctx, l->tensor);
-    mt_free(l->ctx, l->place);
+    mt_free(l->ctx, l->origin);
 }
 
 static int list_init(struct list *l, struct mt_ctx *ctx, int room)
 {
-    *l = (struct list){.ctx = ctx};
+    l->ctx = ctx;
     MT_TRY(MT_NEW_N(ctx, room + 1, &l->tensor));
-    return MT_NEW_N(ctx, room + 1, &l->place);
+    return MT_NEW_N(ctx, room + 1, &l->origin);
 }
 
 static int list_weights(struct mt_session *s, struct list *l)
 {
-    const struct mt_graph *g = graph_of(s);
+    const struct mt_graph *g = s->whole;
 
     MT_TRY(list_init(l, s->ctx, g->nparam + g->nstate));
     for (int i = 0; i < g->nparam; i++) {
-        MT_TRY(add(l, s->store->param, &g->param[i], NULL));
+        MT_TRY(add(l, MT_SPACE_PARAM, i, &g->param[i], NULL));
     }
     for (int i = 0; i < g->nstate; i++) {
-        MT_TRY(add(l, s->store->state, &g->state[i], NULL));
+        MT_TRY(add(l, MT_SPACE_STATE, i, &g->state[i], NULL));
     }
     return MOTLEY_OK;
 }
 
 static int list_slots(struct mt_session *s, struct list *l)
 {
-    const struct mt_graph *g = graph_of(s);
+    const struct mt_graph *g = s->whole;
     const struct mt_optim_kind *k = s->optim->kind;
 
     MT_TRY(list_init(l, s->ctx, g->nparam * k->nslots));
     for (int j = 0; j < k->nslots; j++) {
         for (int i = 0; i < g->nparam; i++) {
-            MT_TRY(add(l, s->store->slot[j], &g->param[i], k->slots[j]));
+            MT_TRY(add(l, MT_SPACE_SLOT + j, i, &g->param[i], k->slots[j]));
         }
     }
     return MOTLEY_OK;
@@ -103,63 +111,106 @@ static int list_slots(struct mt_session *s, struct list *l)
 
 /* ---- comparing replicas -------------------------------------------------------------- */
 
-static int digest(struct mt_session *s, char out[MT_HASH_TEXT])
+/* What a rank has of one parameter. */
+struct print {
+    int32_t held, axis;
+    int64_t lo, hi;
+    char digest[MT_HASH_TEXT];
+};
+
+static int digest(struct mt_session *s, const struct mt_gparam *p, float *chunk, char *out)
 {
     struct mt_hash *h = NULL;
-    float *chunk = NULL;
     int st = MOTLEY_OK;
 
     MT_TRY(mt_hash_new(s->ctx, &h));
-    MT_TRY_OR(done, MT_NEW_N(s->ctx, CHUNK, &chunk));
-    for (uint64_t at = 0; at < s->store->size; at += CHUNK) {
-        uint64_t n = s->store->size - at < CHUNK ? s->store->size - at : CHUNK;
+    for (uint64_t at = p->range.lo; at < p->range.hi; at += CHUNK) {
+        uint64_t n = p->range.hi - at < CHUNK ? p->range.hi - at : CHUNK;
 
         MT_TRY_OR(done, mt_buf_read(s->store->param, 4 * at, 4 * n, chunk));
         mt_hash_add(h, chunk, 4 * n);
     }
     mt_hash_text(h, out);
 done:
-    mt_free(s->ctx, chunk);
     mt_hash_free(h);
     return st;
 }
 
-static int all_equal(struct mt_session *s, const char (*all)[MT_HASH_TEXT])
+/* mine: one a parameter of the network. */
+static int take_prints(struct mt_session *s, struct print *mine)
 {
-    char who[256];
+    float *chunk = NULL;
+    int st = MOTLEY_OK;
 
-    for (int r = 1; r < s->job->info->size; r++) {
-        MT_CHECK(strcmp(all[r], all[0]) == 0, MOTLEY_ENUM,
-                 "replicas differ after step %" PRId64 ": %s has other weights than rank 0; its "
-                 "device does not round as it must, `motley check` on it may say where",
-                 s->pos.step, mt_comm_who(s->job->comm, r, who, sizeof who));
+    MT_TRY(MT_NEW_N(s->ctx, CHUNK, &chunk));
+    for (int i = 0; i < s->whole->nparam; i++) {
+        const struct mt_gparam *p = mt_gather_own(s, MT_SPACE_PARAM, i);
+
+        if (p != NULL && p->held) {
+            mine[i] = (struct print){.held = 1, .axis = p->axis, .lo = p->first};
+            mine[i].hi = p->first + (p->desc.spec.rank > 0 ? p->desc.spec.dim[p->axis] : 1);
+            MT_TRY_OR(done, digest(s, p, chunk, mine[i].digest));
+        }
+    }
+done:
+    mt_free(s->ctx, chunk);
+    return st;
+}
+
+/* Ranks that have the same part of a parameter have the same numbers. */
+static int all_equal(struct mt_session *s, const struct print *all)
+{
+    int n = s->whole->nparam;
+    char who[256], first[256];
+
+    for (int i = 0; i < n; i++) {
+        for (int r = 1; r < s->job->info->size; r++) {
+            const struct print *a = &all[r * n + i];
+
+            for (int q = 0; q < r && a->held; q++) {
+                const struct print *b = &all[q * n + i];
+
+                if (!b->held || a->axis != b->axis || a->lo != b->lo || a->hi != b->hi) {
+                    continue;
+                }
+                MT_CHECK(strcmp(a->digest, b->digest) == 0, MOTLEY_ENUM,
+                         "replicas differ after step %" PRId64 ": %s has other weights of %s than "
+                         "%s; its device does not round as it must, `motley check` on it may say "
+                         "where", s->pos.step, mt_comm_who(s->job->comm, r, who, sizeof who),
+                         s->whole->param[i].name,
+                         mt_comm_who(s->job->comm, q, first, sizeof first));
+                break;
+            }
+        }
     }
     return MOTLEY_OK;
 }
 
 int mt_session_compare(struct mt_session *s)
 {
-    char mine[MT_HASH_TEXT] = "", (*all)[MT_HASH_TEXT] = NULL;
+    size_t n = (size_t)s->whole->nparam, size = (size_t)s->job->info->size;
+    struct print *mine = NULL, *all = NULL;
     int st = MOTLEY_OK;
 
-    if (s->job->info->size == 1) {
+    if (size == 1) {
         return MOTLEY_OK;
     }
-    MT_TRY(mt_job_agree(s->job, digest(s, mine)));
-    MT_TRY(mt_job_agree(s->job, mt_mem_get(s->ctx, (size_t)s->job->info->size, sizeof *all,
-                                           (void **)&all)));
-    MT_TRY_OR(done, mt_comm_allgather(s->job->comm, mine, sizeof mine, all));
-    MT_TRY_OR(done, mt_job_agree(s->job, all_equal(s, (const char (*)[MT_HASH_TEXT])all)));
+    MT_TRY(mt_job_agree(s->job, MT_NEW_N(s->ctx, n, &mine)));
+    MT_TRY_OR(done, mt_job_agree(s->job, MT_NEW_N(s->ctx, n * size, &all)));
+    MT_TRY_OR(done, mt_job_agree(s->job, take_prints(s, mine)));
+    MT_TRY_OR(done, mt_comm_allgather(s->job->comm, mine, n * sizeof *mine, all));
+    MT_TRY_OR(done, mt_job_agree(s->job, all_equal(s, all)));
 done:
+    mt_free(s->ctx, mine);
     mt_free(s->ctx, all);
     return st;
 }
 
 /* ---- saving -------------------------------------------------------------------------- */
 
-static int write_it(struct mt_session *s, const char *folder)
+static int write_it(struct mt_session *s, struct mt_gather *g, const char *folder)
 {
-    struct list weights = {0}, slots = {0};
+    struct list weights = {.gather = g}, slots = {.gather = g};
     struct mt_ckpt_part w, o;
     int st = MOTLEY_OK;
 
@@ -177,10 +228,30 @@ done:
     return st;
 }
 
+/* Rank 0 writes, the others answer it. */
+static int write_or_serve(struct mt_session *s, struct mt_gather *g, const char *folder)
+{
+    int code, end;
+
+    if (s->job->info->rank != 0) {
+        return mt_gather_serve(g);
+    }
+    code = write_it(s, g, folder);
+    end = mt_gather_end(g);
+    return code < 0 ? code : end;
+}
+
 int mt_session_save(struct mt_session *s, const char *folder)
 {
+    struct mt_gather *g = NULL;
+    int st = MOTLEY_OK;
+
     MT_TRY(mt_session_compare(s));
-    return mt_job_agree(s->job, s->job->info->rank == 0 ? write_it(s, folder) : MOTLEY_OK);
+    MT_TRY(mt_job_agree(s->job, mt_gather_new(s, &g)));
+    MT_TRY_OR(done, mt_job_agree(s->job, write_or_serve(s, g, folder)));
+done:
+    mt_gather_free(g);
+    return st;
 }
 
 /* ---- loading ------------------------------------------------------------------------- */
@@ -269,24 +340,39 @@ static int check_names(const struct mt_safetensors *f, const struct list *l, con
     return MOTLEY_OK;
 }
 
+/* What this process holds of tensor i. */
+static int upload_one(struct mt_session *s, const struct mt_safetensors *f, const struct list *l,
+                      int i, float *chunk, float *part)
+{
+    const struct mt_gparam *p = mt_gather_own(s, l->origin[i].space, l->origin[i].number);
+    struct mt_buf *buf = mt_gather_buf(s, l->origin[i].space);
+    int k = mt_safetensors_find(f, l->tensor[i].name);
+
+    for (uint64_t first = 0; p != NULL && p->held && first < l->tensor[i].count; first += CHUNK) {
+        uint64_t left = l->tensor[i].count - first, n = left < CHUNK ? left : CHUNK, lo, hi;
+
+        mt_gather_local(p, first, n, &lo, &hi);
+        if (hi > lo) {
+            mt_safetensors_read(f, k, first, n, chunk);
+            mt_gather_take(p, first, n, chunk, part);
+            MT_TRY(mt_buf_write(buf, 4 * (p->range.lo + lo), 4 * (hi - lo), part));
+        }
+    }
+    return MOTLEY_OK;
+}
+
 static int upload(struct mt_session *s, const struct mt_safetensors *f, const struct list *l)
 {
-    float *chunk = NULL;
+    float *chunk = NULL, *part = NULL;
     int st = MOTLEY_OK;
 
     MT_TRY(MT_NEW_N(s->ctx, CHUNK, &chunk));
+    MT_TRY_OR(done, MT_NEW_N(s->ctx, CHUNK, &part));
     for (int i = 0; i < l->n; i++) {
-        int k = mt_safetensors_find(f, l->tensor[i].name);
-
-        for (uint64_t first = 0; first < l->tensor[i].count; first += CHUNK) {
-            uint64_t left = l->tensor[i].count - first, n = left < CHUNK ? left : CHUNK;
-
-            mt_safetensors_read(f, k, first, n, chunk);
-            MT_TRY_OR(done, mt_buf_write(l->place[i].buf, 4 * (l->place[i].lo + first), 4 * n,
-                                         chunk));
-        }
+        MT_TRY_OR(done, upload_one(s, f, l, i, chunk, part));
     }
 done:
+    mt_free(s->ctx, part);
     mt_free(s->ctx, chunk);
     return st;
 }
@@ -379,6 +465,8 @@ int mt_session_param(struct mt_session *s, const char *name, struct mt_buf **buf
         const struct mt_gparam *p = i < g->nparam ? &g->param[i] : &g->state[i - g->nparam];
 
         if (strcmp(p->name, name) == 0) {
+            MT_CHECK(p->held, MOTLEY_EARG, "parameter '%s' is in another process: this one holds "
+                     "other layers of the network", name);
             *buf = i < g->nparam ? s->store->param : s->store->state;
             *range = p->range;
             return MOTLEY_OK;

@@ -74,20 +74,10 @@ done:
 
 /* ---- data and shares ----------------------------------------------------------------- */
 
-static int trains(const struct mt_session *s)
-{
-    return s->opt.mode == MT_SESSION_TRAIN || s->opt.mode == MT_SESSION_PLAN;
-}
-
 static int check_config(const struct mt_session *s)
 {
     const struct mt_config *c = s->config;
-    int size = s->job->info->size;
 
-    MT_CHECK(c->parallel.nshares == 0 || c->parallel.nshares == size || !trains(s),
-             MOTLEY_ECONFIG, "parallel.shares has %d numbers, the job has %d processes: give one "
-             "each",
-             c->parallel.nshares, size);
     MT_CHECK(c->model != NULL, MOTLEY_ECONFIG, "the configuration has no `model`");
     MT_CHECK(c->loss != NULL || s->opt.mode == MT_SESSION_PREDICT, MOTLEY_ECONFIG,
              "the configuration has no `loss`");
@@ -105,11 +95,6 @@ static int open_data(struct mt_session *s)
     MT_TRY(mt_data_open(s->ctx, s->config->data, s->config->seed, &s->data));
     s->sample = s->data->train->sample;
     return MOTLEY_OK;
-}
-
-void mt_session_share(const struct mt_session *s, int64_t rows, int64_t *lo, int64_t *hi)
-{
-    mt_share(rows, s->shares, s->job->info->size, s->job->info->rank, lo, hi);
 }
 
 /* The most rows of this process over all batches of n samples: only the full batch and the last
@@ -161,43 +146,57 @@ static int check_classes(const struct mt_session *s, const struct mt_graph *g)
 }
 
 /* Graph and steps of a task; nothing of it touches the device. rows: the most of one batch;
- * micros: parts of it. */
-static int plan_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode, int with_loss,
+ * micros: parts of it. alone: this process has everything, whatever the layout says. */
+static int plan_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode, int alone,
                      int64_t rows, int micros)
 {
     struct mt_order_opt order = {.mode = mode, .micros = micros,
                                  .clip = s->config->train.clip_norm > 0};
+    const struct mt_layout *layout = alone ? NULL : s->layout;
+    struct mt_graph *whole = NULL;
     struct mt_spec x, y;
 
     make_specs(&s->sample, rows, &t->x, &t->y);
     make_specs(&s->sample, (rows + micros - 1) / micros, &x, &y);
     t->rows = rows;
-    MT_TRY(mt_graph_build(s->ctx, s->config->model, with_loss ? s->config->loss : NULL, &x, &y,
-                          &t->graph));
-    MT_TRY(check_classes(s, t->graph));
-    return mt_order(t->graph, &order, &t->steps);
+    t->micros = micros;
+    MT_TRY(mt_graph_build(s->ctx, s->config->model, alone ? NULL : s->config->loss, &x, &y,
+                          &whole));
+    MT_TRY(mt_par_graph(whole, layout, s->job->info->rank, &t->graph));
+    return mt_par_order(t->graph, layout, s->job->info->rank, &order, &t->steps);
+}
+
+/* The network for a whole batch: what a layout is made of. */
+static int build_whole(struct mt_session *s)
+{
+    struct mt_spec x, y;
+
+    make_specs(&s->sample, s->batch, &x, &y);
+    MT_TRY(mt_graph_build(s->ctx, s->config->model, s->config->loss, &x, &y, &s->whole));
+    return check_classes(s, s->whole);
 }
 
 /* Bytes that the task will take besides parameters, before scratch of algorithms is known. */
-static int count_task(struct mt_session *s, struct mt_task *t, int micros, int hold,
-                      uint64_t *bytes)
+static int count_task(struct mt_session *s, struct mt_task *t, int hold, uint64_t *bytes)
 {
-    struct mt_plan_opt opt = {.hold = hold ? t->graph->value[t->graph->output].root : -1,
-                              .micros = micros};
+    struct mt_plan_opt opt = {.hold = -1, .micros = t->micros};
     struct mt_plan *plan = NULL;
 
     if (t->graph == NULL) {
         return MOTLEY_OK;
     }
+    opt.hold = hold ? t->graph->value[t->graph->output].root : -1;
     MT_TRY(mt_plan_new(t->graph, &t->steps, &opt, &plan));
     *bytes += mt_plan_bytes(plan) + mt_feed_bytes(&s->sample, t->rows);
     mt_plan_free(plan);
     return MOTLEY_OK;
 }
 
-static int micros_of(const struct mt_session *s)
+/* A stage at work on one half of a batch while the next one has the other. */
+static int eval_micros(const struct mt_session *s)
 {
-    return (int)s->config->train.micro_batches;
+    return s->seat.replica >= 0 && s->layout->replica[s->seat.replica].nstage > 1
+               ? mt_session_micros(s) : 1;
 }
 
 static int hold_of(const struct mt_session *s)
@@ -213,9 +212,9 @@ static int count_memory(struct mt_session *s)
                                                        : s->predict.graph;
     uint64_t work = 0, weights = mt_store_bytes(g, s->optim);
 
-    MT_TRY(count_task(s, &s->train, micros_of(s), 0, &work));
-    MT_TRY(count_task(s, &s->eval, 1, 0, &work));
-    MT_TRY(count_task(s, &s->predict, 1, hold_of(s), &work));
+    MT_TRY(count_task(s, &s->train, 0, &work));
+    MT_TRY(count_task(s, &s->eval, 0, &work));
+    MT_TRY(count_task(s, &s->predict, hold_of(s), &work));
     s->need_bytes = work + weights;
     s->have_bytes = mt_job_memory(s->job);
     if (s->opt.mode == MT_SESSION_PLAN || s->have_bytes == 0) {
@@ -250,15 +249,18 @@ static int plan_all(struct mt_session *s)
 
     s->batch = s->config->train.batch;
     s->eval_batch = s->config->train.eval_batch > 0 ? s->config->train.eval_batch : s->batch;
+    MT_TRY(build_whole(s));
+    MT_TRY(mt_session_grid(s));
     if (mode == MT_SESSION_TRAIN || mode == MT_SESSION_PLAN) {
         MT_TRY(mt_optim_new(s->ctx, s->config->optimizer, &s->optim));
-        MT_TRY(plan_task(s, &s->train, MT_TRAIN, 1, most_rows(s, s->batch, n), micros_of(s)));
+        MT_TRY(plan_task(s, &s->train, MT_TRAIN, 0, most_rows(s, s->batch, n),
+                         mt_session_micros(s)));
     }
     if (mode == MT_SESSION_EVAL || (mode != MT_SESSION_PREDICT && has_held)) {
-        MT_TRY(plan_task(s, &s->eval, MT_EVAL, 1, eval_rows(s), 1));
+        MT_TRY(plan_task(s, &s->eval, MT_EVAL, 0, eval_rows(s), eval_micros(s)));
     }
     if (mode == MT_SESSION_PREDICT) {
-        MT_TRY(plan_task(s, &s->predict, MT_EVAL, 0,
+        MT_TRY(plan_task(s, &s->predict, MT_EVAL, 1,
                          s->eval_batch < PREDICT_ROWS ? s->eval_batch : PREDICT_ROWS, 1));
     }
     return count_memory(s);
@@ -266,10 +268,10 @@ static int plan_all(struct mt_session *s)
 
 /* ---- binding ------------------------------------------------------------------------- */
 
-static int start_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode, int micros,
-                      int hold, const struct mt_set *set)
+static int start_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode, int hold,
+                      const struct mt_set *set)
 {
-    struct mt_exec_opt opt = {.mode = mode, .micros = micros, .seed = s->config->seed,
+    struct mt_exec_opt opt = {.mode = mode, .micros = t->micros, .seed = s->config->seed,
                               .clip_norm = s->config->train.clip_norm, .hold_output = hold,
                               .optim = mode == MT_TRAIN ? s->optim : NULL,
                               .slow = s->config->device.slow,
@@ -282,13 +284,14 @@ static int start_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode
     return MOTLEY_OK;
 }
 
-static int add_pass(struct mt_session *s)
+/* sums: gradients travel (training). */
+static int add_passes(struct mt_session *s, struct mt_task *t, int sums)
 {
-    struct mt_par_opt opt = {.bucket_bytes = s->config->parallel.bucket_bytes,
-                             .clip = s->config->train.clip_norm > 0};
+    struct mt_par_opt opt = {.bucket_bytes = s->config->parallel.bucket_bytes, .sums = sums,
+                             .clip = s->config->train.clip_norm > 0, .layout = s->layout,
+                             .whole = s->whole};
 
-    return mt_par_new(s->job->dev, s->job->comm, s->train.graph, &opt, &s->train.steps,
-                      &s->train.par);
+    return mt_par_new(s->job->dev, s->job->comm, t->graph, &opt, &t->steps, &t->par);
 }
 
 static int start_all(struct mt_session *s)
@@ -303,24 +306,24 @@ static int start_all(struct mt_session *s)
     MT_TRY(mt_store_new(s->job->dev, g, s->optim, 0, &s->store));
     MT_TRY(mt_store_init(s->store, g, s->config->seed));
     if (s->train.graph != NULL) {
-        MT_TRY(add_pass(s));
-        MT_TRY(start_task(s, &s->train, MT_TRAIN, micros_of(s), 0,
-                          s->data != NULL ? s->data->train : NULL));
+        MT_TRY(add_passes(s, &s->train, 1));
+        MT_TRY(start_task(s, &s->train, MT_TRAIN, 0, s->data != NULL ? s->data->train : NULL));
     }
     if (s->eval.graph != NULL) {
-        MT_TRY(start_task(s, &s->eval, MT_EVAL, 1, 0, s->data != NULL ? s->data->held : NULL));
+        MT_TRY(add_passes(s, &s->eval, 0));
+        MT_TRY(start_task(s, &s->eval, MT_EVAL, 0, s->data != NULL ? s->data->held : NULL));
     }
     if (s->predict.graph != NULL) {
-        MT_TRY(start_task(s, &s->predict, MT_EVAL, 1, 1, NULL));
+        MT_TRY(start_task(s, &s->predict, MT_EVAL, 1, NULL));
     }
     return mt_dev_finish(s->job->dev);
 }
 
 /* A session that only plans: programs are built so that scratch is known, nothing is allocated. */
-static int show_plan(struct mt_session *s, struct mt_task *t, int micros)
+static int show_plan(struct mt_session *s, struct mt_task *t)
 {
     struct mt_plan_opt opt = {.max_alloc = s->job->taken.max_alloc_bytes, .hold = -1,
-                              .micros = micros};
+                              .micros = t->micros};
 
     if (t->graph == NULL) {
         return MOTLEY_OK;
@@ -335,9 +338,17 @@ static int show_plan(struct mt_session *s, struct mt_task *t, int micros)
 
 static int plan_only(struct mt_session *s)
 {
-    MT_TRY(add_pass(s));
-    MT_TRY(show_plan(s, &s->train, micros_of(s)));
-    return show_plan(s, &s->eval, 1);
+    MT_TRY(add_passes(s, &s->train, 1));
+    MT_TRY(show_plan(s, &s->train));
+    if (s->eval.graph != NULL) {
+        MT_TRY(add_passes(s, &s->eval, 0));
+    }
+    return show_plan(s, &s->eval);
+}
+
+static uint64_t whole_size(const struct mt_session *s)
+{
+    return s->whole->param_size;
 }
 
 int mt_session_need_predict(struct mt_session *s)
@@ -347,9 +358,12 @@ int mt_session_need_predict(struct mt_session *s)
     if (t->exec != NULL) {
         return MOTLEY_OK;
     }
-    MT_TRY(plan_task(s, t, MT_EVAL, 0, s->eval_batch < PREDICT_ROWS ? s->eval_batch : PREDICT_ROWS,
+    MT_CHECK(s->store->size == whole_size(s), MOTLEY_EUNSUP,
+             "prediction needs all layers in one process, this one holds a part of them: save a "
+             "checkpoint and predict from that");
+    MT_TRY(plan_task(s, t, MT_EVAL, 1, s->eval_batch < PREDICT_ROWS ? s->eval_batch : PREDICT_ROWS,
                      1));
-    return start_task(s, t, MT_EVAL, 1, 1, NULL);
+    return start_task(s, t, MT_EVAL, 1, NULL);
 }
 
 /* ---- the whole ----------------------------------------------------------------------- */
@@ -429,8 +443,6 @@ int mt_session_new(struct mt_job *job, const struct mt_config *config,
     s->ctx = job->ctx;
     s->config = config;
     s->opt = *opt;
-    /* A run is judged by any number of processes, not only by as many as trained it. */
-    s->shares = config->parallel.nshares == job->info->size ? config->parallel.shares : NULL;
     s->pos.seed = config->seed;
     mt_comm_watch(job->comm, config->parallel.timeout, &job->stop);
     MT_TRY_OR(fail, assemble(s));
@@ -466,6 +478,9 @@ void mt_session_free(struct mt_session *s)
     free_task(&s->eval);
     free_task(&s->train);
     mt_store_free(s->store);
+    mt_layout_free(s->layout);
+    mt_free(s->ctx, s->shares);
+    mt_graph_free(s->whole);
     mt_optim_free(s->optim);
     mt_data_close(s->data);
     mt_free(s->ctx, s->loaded);

@@ -29,6 +29,7 @@ struct mt_task {
     struct mt_par *par;
     struct mt_exec *exec;
     struct mt_feed *feed;
+    int micros;                    /* parts of a batch, one after the other */
     struct mt_spec x, y;           /* of a whole batch of this process */
     int64_t rows;                  /* dim[0] of these */
 };
@@ -40,7 +41,10 @@ struct mt_session {
     struct mt_session_opt opt;
     struct mt_data *data;          /* NULL with own arrays */
     struct mt_sample sample;
-    const double *shares;          /* NULL: equal */
+    struct mt_graph *whole;        /* the network, for a batch of all processes; never bound */
+    struct mt_layout *layout;      /* of all processes */
+    struct mt_seat_in seat;        /* of this one in it */
+    double *shares;                /* of the layout's replicas */
     int64_t batch, eval_batch;     /* over all processes */
     struct mt_optim *optim;        /* NULL without training */
     struct mt_store *store;
@@ -59,14 +63,26 @@ void mt_session_free(struct mt_session *s);
 /* Makes the graph for prediction if it is not there yet. Local. */
 int mt_session_need_predict(struct mt_session *s);
 
-/* Rows [*lo, *hi) of a batch of `rows` that this process takes. */
-void mt_session_share(const struct mt_session *s, int64_t rows, int64_t *lo, int64_t *hi);
 
 /* Steps that the configuration asks for, 0: unknown; and the rates over them. Gives *out. */
 int mt_session_sched(const struct mt_session *s, int64_t *total, struct mt_sched **out);
 
 /* The device this configuration asks for: NULL leaves it to the environment. */
 const char *mt_session_device(const struct mt_job *job, const struct mt_config *config);
+
+/* ---- grid.c -------------------------------------------------------------------------- */
+
+/* The layout that configuration and processes ask for, of s->whole. */
+int mt_session_grid(struct mt_session *s);
+/* Makes l the layout of the session, and takes it unless that fails. Before any task is made of
+ * it. */
+int mt_session_layout(struct mt_session *s, struct mt_layout *l);
+/* Rows [*lo, *hi) of a batch of `rows` that this process takes. */
+void mt_session_share(const struct mt_session *s, int64_t rows, int64_t *lo, int64_t *hi);
+/* Micro-batches of a training step here. */
+int mt_session_micros(const struct mt_session *s);
+/* Whether a rank counts the samples of its replica: one does. */
+int mt_session_speaks(const struct mt_session *s, int rank);
 
 /* ---- save.c -------------------------------------------------------------------------- */
 

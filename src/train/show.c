@@ -96,16 +96,58 @@ static void show_arenas(const struct out *o, const struct mt_task *t, const char
     }
 }
 
+/* "linear1 .. relu2", the layers of a stage. */
+static void stage_words(const struct mt_session *s, const struct mt_stage *st, char *buf,
+                        size_t room)
+{
+    const struct mt_gnode *node = s->whole->node;
+
+    if (st->hi - st->lo > 1) {
+        snprintf(buf, room, "%s .. %s", node[st->lo].n.name, node[st->hi - 1].n.name);
+    } else {
+        snprintf(buf, room, "%s", node[st->lo].n.name);
+    }
+}
+
+static void show_replica(const struct out *o, const struct mt_session *s, int r)
+{
+    const struct mt_replica *rep = &s->layout->replica[r];
+    int64_t lo, hi;
+    char text[64], words[160];
+
+    mt_share(s->batch, s->shares, s->layout->nreplica, r, &lo, &hi);
+    snprintf(text, sizeof text, "%" PRId64 " .. %" PRId64, lo, hi - 1);
+    if (rep->nstage == 1 && rep->stage[0].nrank == 1) {
+        line(o, "  rank %d: %" PRId64 " samples (%s)", rep->stage[0].rank[0], hi - lo,
+             hi > lo ? text : "none");
+        return;
+    }
+    line(o, "  replica %d: %" PRId64 " samples (%s) in %d micro-batches", r, hi - lo,
+         hi > lo ? text : "none", rep->micros);
+    for (int k = 0; k < rep->nstage; k++) {
+        const struct mt_stage *st = &rep->stage[k];
+
+        stage_words(s, st, words, sizeof words);
+        for (int p = 0; p < st->nrank; p++) {
+            line(o, "    stage %d, rank %d: %s%s", k, st->rank[p], words,
+                 st->nrank > 1 ? ", divided" : "");
+        }
+    }
+}
+
 static void show_shares(const struct out *o, const struct mt_session *s)
 {
-    char text[64];
-    int64_t lo, hi;
+    struct mt_seat_in seat;
 
     line(o, "shares of a batch of %" PRId64 " samples:", s->batch);
+    for (int r = 0; r < s->layout->nreplica; r++) {
+        show_replica(o, s, r);
+    }
     for (int r = 0; r < s->job->info->size; r++) {
-        mt_share(s->batch, s->shares, s->job->info->size, r, &lo, &hi);
-        snprintf(text, sizeof text, "%" PRId64 " .. %" PRId64, lo, hi - 1);
-        line(o, "  rank %d: %" PRId64 " samples (%s)", r, hi - lo, hi > lo ? text : "none");
+        mt_layout_where(s->layout, r, &seat);
+        if (seat.replica < 0) {
+            line(o, "  rank %d: left out", r);
+        }
     }
     if (s->data != NULL) {
         int64_t n = s->data->train->n;
@@ -126,7 +168,7 @@ int mt_session_show(const struct mt_session *s, mt_show_fn *fn, void *arg)
 
     line(&o, "device: %s, %u of %u compute units", s->job->taken.name, s->job->taken.units,
          s->job->taken.all_units);
-    show_network(&o, t->graph);
+    show_network(&o, s->whole);
     if (s->train.graph != NULL) {
         show_shares(&o, s);
         show_steps(&o, &s->train, "training");

@@ -429,7 +429,7 @@ static int check_scale(struct bench *b, float clip)
     MT_TRY(mt_buf_write(b->slot[1], 0, sizeof part, part));
     if (clip > 0) {
         MT_TRY(mt_launch(b->dev, norm, mt_groups(PARTS, MT_WG),
-                         MT_ARGS(mt_b(b->slot[1], 0), mt_b(b->grad, 0), mt_u64(N))));
+                         MT_ARGS(mt_b(b->slot[1], 0), mt_b(b->grad, 0), mt_u64(N), mt_u32(0))));
         sum = host_norm(b->g, N, part);
         for (int i = 0; i < N; i++) {
             exact += (double)b->g[i] * b->g[i];

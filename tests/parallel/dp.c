@@ -50,7 +50,7 @@ static void net_new(struct job *j, struct mt_dev *dev, const struct trial *t, in
     struct mt_order_opt order = {.mode = MT_TRAIN, .micros = t->micros, .clip = t->clip > 0};
     struct mt_exec_opt opt = {
         .mode = MT_TRAIN, .micros = t->micros, .seed = 1, .clip_norm = t->clip};
-    struct mt_par_opt par = {.bucket_bytes = t->bucket_bytes, .clip = t->clip > 0};
+    struct mt_par_opt par = {.bucket_bytes = t->bucket_bytes, .sums = 1, .clip = t->clip > 0};
     struct mt_steps steps;
 
     memset(n, 0, sizeof *n);

@@ -1,0 +1,208 @@
+/* grid.c -- the layout of a session: from the configuration and the processes there are.
+ *
+ * The layout is made of the whole network, once; every task (training, evaluation) then takes its
+ * part of a graph of its own batch. What is judged or predicted by another number of processes
+ * than the layout was made for is shared by samples alone. */
+#include "train/session.h"
+
+#include "base/file.h"
+#include "config/yaml.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define MICROS_A_STAGE 4   /* default of train.micro_batches with stages: a bubble below 1 / 5 */
+
+/* ---- words of the configuration ------------------------------------------------------- */
+
+static int node_of(const struct mt_graph *g, const char *name)
+{
+    for (int i = 0; i < g->nnode; i++) {
+        if (strcmp(g->node[i].n.name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* parallel.cut: names of layers to numbers of nodes. */
+static int read_cut(const struct mt_graph *g, const struct mt_tree *t, int want, int *cut)
+{
+    if (t->n != want) {
+        MT_TREE_FAIL(t, "'cut' of parallel names %d layers, but %d stages begin with a layer "
+                        "after the first", t->n, want);
+    }
+    for (int i = 0; i < t->n; i++) {
+        const struct mt_tree *item = t->item[i];
+
+        cut[i] = item->kind == MT_TREE_SCALAR ? node_of(g, item->text) : -1;
+        if (cut[i] < 0) {
+            MT_TREE_FAIL(item, "the network has no layer '%.60s'; `motley plan` lists them",
+                         item->kind == MT_TREE_SCALAR ? item->text : "(a list)");
+        }
+        if (cut[i] == 0 || (i > 0 && cut[i] <= cut[i - 1])) {
+            MT_TREE_FAIL(item, "layer '%s' does not come after the stage in front of it began",
+                         item->text);
+        }
+    }
+    return MOTLEY_OK;
+}
+
+/* data x stages x tensor from what is given: data 0 takes the ranks that are left. */
+static int read_mesh(const struct mt_session *s, struct mt_mesh *mesh)
+{
+    const struct mt_config *c = s->config;
+    int64_t size = s->job->info->size, part = c->parallel.stages * c->parallel.tensor;
+    int64_t data = c->parallel.data > 0 ? c->parallel.data : part > 0 ? size / part : 0;
+
+    MT_CHECK(part > 0, MOTLEY_ECONFIG,
+             "parallel.%s is 0, which leaves it to be chosen: set parallel.grid=auto or a number",
+             c->parallel.stages == 0 ? "stages" : "tensor");
+    MT_CHECK(data * part == size, MOTLEY_ECONFIG,
+             "the grid of %" PRId64 " replicas x %" PRId64 " stages x %" PRId64 " parts needs %"
+             PRId64 " ranks, the job has %" PRId64 ": start as many, or change parallel.data, "
+             "parallel.stages or parallel.tensor", data > 0 ? data : 1, c->parallel.stages,
+             c->parallel.tensor, (data > 0 ? data : 1) * part, size);
+    MT_CHECK(c->parallel.nshares == 0 || c->parallel.nshares == data, MOTLEY_ECONFIG,
+             "parallel.shares has %d numbers, the job has %" PRId64 " %s: give one each",
+             c->parallel.nshares, data, part > 1 ? "replicas" : "processes");
+    MT_CHECK(c->parallel.chunks == 1 || c->parallel.schedule == MT_SCHEDULE_INTERLEAVED,
+             MOTLEY_ECONFIG, "parallel.chunks is %" PRId64 ", which needs "
+             "parallel.schedule=interleaved", c->parallel.chunks);
+    *mesh = (struct mt_mesh){
+        .data = (int)data, .stages = (int)c->parallel.stages, .tensor = (int)c->parallel.tensor,
+        .chunks = (int)c->parallel.chunks, .schedule = (enum mt_schedule)c->parallel.schedule,
+        .shares = c->parallel.nshares > 0 ? c->parallel.shares : NULL,
+        .recompute = c->parallel.recompute};
+    return MOTLEY_OK;
+}
+
+/* Micro-batches of one replica: given, or as many as keep stages busy and have samples. */
+static int micros_of(const struct mt_session *s, int stages, int replicas)
+{
+    const struct mt_tree *given =
+        mt_tree_get(mt_tree_get(s->config->root, "train"), "micro_batches");
+    int64_t rows = s->batch / replicas, want = (int64_t)MICROS_A_STAGE * stages;
+
+    if (given != NULL || stages == 1) {
+        return (int)s->config->train.micro_batches;
+    }
+    return (int)(want < rows ? want : rows > 0 ? rows : 1);
+}
+
+static int regular(struct mt_session *s, struct mt_layout **out)
+{
+    const struct mt_tree *cut = s->config->parallel.cut;
+    struct mt_mesh mesh;
+    int *nodes = NULL, begins, st = MOTLEY_OK;
+
+    MT_TRY(read_mesh(s, &mesh));
+    begins = mesh.stages * mesh.chunks - 1;
+    mesh.micros = micros_of(s, mesh.stages, mesh.data);
+    MT_TRY(MT_NEW_N(s->ctx, begins + 1, &nodes));
+    if (cut != NULL) {
+        MT_TRY_OR(done, read_cut(s->whole, cut, begins, nodes));
+        mesh.cut = nodes;
+    }
+    MT_TRY_OR(done, mt_layout_grid(s->whole, s->job->info->size, &mesh, out));
+done:
+    mt_free(s->ctx, nodes);
+    return st;
+}
+
+/* parallel.layout: the list itself, or the name of a file that holds it. */
+static int given(struct mt_session *s, struct mt_layout **out)
+{
+    const struct mt_tree *t = s->config->parallel.layout;
+    struct mt_tree *file = NULL;
+    char *text = NULL;
+    size_t bytes = 0;
+    int st = MOTLEY_OK;
+
+    if (t->kind == MT_TREE_LIST) {
+        MT_TRY(mt_layout_read(s->whole, s->job->info->size, t, out));
+        return MOTLEY_OK;
+    }
+    MT_TRY(mt_file_read(s->ctx, t->text, &text, &bytes));
+    MT_TRY_OR(done, mt_yaml_parse(s->ctx, text, bytes, t->text, 0, &file));
+    MT_TRY_OR(done, mt_layout_read(s->whole, s->job->info->size, file, out));
+done:
+    mt_tree_free(s->ctx, file);
+    mt_free(s->ctx, text);
+    return st;
+}
+
+/* Every process has everything and its share of the samples. */
+static int by_samples(struct mt_session *s, struct mt_layout **out)
+{
+    struct mt_mesh mesh = {.data = s->job->info->size, .stages = 1, .tensor = 1, .chunks = 1,
+                           .micros = 1};
+
+    if (s->config->parallel.nshares == mesh.data) {
+        mesh.shares = s->config->parallel.shares;
+    }
+    return mt_layout_grid(s->whole, mesh.data, &mesh, out);
+}
+
+/* ---- applying it ----------------------------------------------------------------------- */
+
+int mt_session_layout(struct mt_session *s, struct mt_layout *l)
+{
+    double *shares = NULL;
+
+    MT_TRY(mt_layout_check(s->whole, l));
+    MT_TRY(MT_NEW_N(s->ctx, l->nreplica, &shares));
+    for (int r = 0; r < l->nreplica; r++) {
+        shares[r] = l->replica[r].share;
+    }
+    mt_free(s->ctx, s->shares);
+    mt_layout_free(s->layout);
+    s->layout = l;
+    s->shares = shares;
+    mt_layout_where(l, s->job->info->rank, &s->seat);
+    return MOTLEY_OK;
+}
+
+int mt_session_grid(struct mt_session *s)
+{
+    int trains = s->opt.mode == MT_SESSION_TRAIN || s->opt.mode == MT_SESSION_PLAN;
+    struct mt_layout *l = NULL;
+    int st;
+
+    if (!trains) {
+        MT_TRY(by_samples(s, &l));
+    } else if (s->config->parallel.layout != NULL) {
+        MT_TRY(given(s, &l));
+    } else {
+        MT_TRY(regular(s, &l));
+    }
+    st = mt_session_layout(s, l);
+    if (st < 0) {
+        mt_layout_free(l);
+        return mt_err_trace(st, __func__, __FILE__, __LINE__);
+    }
+    return MOTLEY_OK;
+}
+
+/* ---- what follows from it ---------------------------------------------------------------- */
+
+void mt_session_share(const struct mt_session *s, int64_t rows, int64_t *lo, int64_t *hi)
+{
+    *lo = *hi = 0;
+    if (s->seat.replica >= 0) {
+        mt_share(rows, s->shares, s->layout->nreplica, s->seat.replica, lo, hi);
+    }
+}
+
+int mt_session_micros(const struct mt_session *s)
+{
+    return s->seat.replica >= 0 ? s->layout->replica[s->seat.replica].micros : 1;
+}
+
+int mt_session_speaks(const struct mt_session *s, int rank)
+{
+    struct mt_seat_in seat;
+
+    mt_layout_where(s->layout, rank, &seat);
+    return seat.replica >= 0 && seat.part == 0 && seat.first == 0;
+}
