@@ -67,7 +67,7 @@ void gemm_plain(OUT(c), IN(a), IN(b), uint m, uint n, uint k, ulong lda, ulong l
 /* C = act(beta C + bias) with beta 0 (C is not read) or 1; one item an element. */
 KERNEL
 void gemm_epilogue(OUT(c), IN(bias), uint m, uint n, uint batch, ulong ldc, ulong stride_c,
-                   uint keep, uint add_bias, uint relu)
+                   uint keep, uint add_bias, uint act, float slope)
 {
     ulong i = get_global_id(0), per = (ulong)m * n;
 
@@ -79,5 +79,19 @@ void gemm_epilogue(OUT(c), IN(bias), uint m, uint n, uint batch, ulong ldc, ulon
     float v = keep ? LOAD(c, at) : 0.0f;
 
     v += add_bias ? LOAD(bias, col) : 0.0f;
-    STORE(c, at, relu && v <= 0.0f ? 0.0f : v);   /* NaN stays, fmax would hide it */
+    switch (act) {   /* enum mt_gemm_act */
+    case 1:
+        v = v <= 0.0f ? 0.0f : v;   /* NaN stays, fmax would hide it */
+        break;
+    case 2:
+        v = v > 0.0f ? v : slope * v;
+        break;
+    case 3:
+        v = 1.0f / (1.0f + exp(-v));
+        break;
+    case 4:
+        v = tanh(v);
+        break;
+    }
+    STORE(c, at, v);
 }

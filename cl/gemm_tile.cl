@@ -17,10 +17,9 @@
  * An element is a chain of fma within a block of K, blocks are added in order: the same bits
  * whatever P, Q and the division into groups. */
 
+#include "gemm.clh"
+
 /* The defaults compile quickly and fit anywhere; the host gives what a device can use. */
-#ifndef VW
-#define VW 4             /* numbers in a vector: 4, 8, 16 */
-#endif
 #ifndef MR
 #define MR 2             /* rows of a tile: 2; 6 if there are 16 vector registers, 12 if 32 */
 #endif
@@ -45,33 +44,7 @@
 
 #define NR (2 * VW)
 
-/* Everything into the kernel: PoCL 3.1 with LLVM 15 (Debian 12, 2026-11) crashes while inlining a
- * long function that clang has left outside. */
-#define INLINE static inline __attribute__((always_inline))
-
 #define TILES (RT ? 8 : 1)   /* packed at once; more than one only pays for short pieces */
-
-#if VW == 16
-typedef float16 vec;
-#define LOW(a, b)  (vec)(a.s0, b.s0, a.s1, b.s1, a.s2, b.s2, a.s3, b.s3,                      \
-                         a.s4, b.s4, a.s5, b.s5, a.s6, b.s6, a.s7, b.s7)
-#define HIGH(a, b) (vec)(a.s8, b.s8, a.s9, b.s9, a.sa, b.sa, a.sb, b.sb,                      \
-                         a.sc, b.sc, a.sd, b.sd, a.se, b.se, a.sf, b.sf)
-#elif VW == 8
-typedef float8 vec;
-#define LOW(a, b)  (vec)(a.s0, b.s0, a.s1, b.s1, a.s2, b.s2, a.s3, b.s3)
-#define HIGH(a, b) (vec)(a.s4, b.s4, a.s5, b.s5, a.s6, b.s6, a.s7, b.s7)
-#else
-typedef float4 vec;
-#define LOW(a, b)  (vec)(a.s0, b.s0, a.s1, b.s1)
-#define HIGH(a, b) (vec)(a.s2, b.s2, a.s3, b.s3)
-#endif
-
-/* Vectors anywhere in memory. Not vload16: PoCL makes four loads of it. */
-typedef vec loose __attribute__((aligned(4)));
-#define GLOAD(p)     (*(global const loose *)(p))
-#define GSTORE(v, p) (*(global loose *)(p) = (v))
-#define LSTORE(v, p) (*(local loose *)(p) = (v))
 
 /* A hint to load a line soon: a built-in of clang, which compiles for all CPU devices so far. */
 #if AHEAD > 0
@@ -292,64 +265,46 @@ INLINE void fetch_rows(global const float *r, ulong ld, uint k, uint j, uint n)
 
 /* ---- epilogue ---------------------------------------------------------------------------- */
 
-enum { ADD = 1, BIAS = 2, RELU = 4 };
-
-INLINE float finish(float x, float alpha, float c, float bias, uint what)
-{
-    x *= alpha;
-    x = what & ADD ? x + c : x;
-    x = what & BIAS ? x + bias : x;
-    return (what & RELU) && x <= 0.0f ? 0.0f : x;   /* NaN stays, fmax would hide it */
-}
-
 /* x (rows, NR), of which nq columns count, into C; c points at its first element there. */
-INLINE void store(global float *c, ulong ld, global const float *bias, local const vec *x,
-                  uint rows, uint nq, float alpha, uint what)
+INLINE void store(global float *c, global const float *bias, local const vec *x, uint rows, uint nq,
+                  const struct gemm_at *at, uint what)
 {
-    const local float *f = (const local float *)x;
-
 #if FLIP
-    for (uint j = 0; j < nq; j++, c += ld) {
+    for (uint j = 0; j < nq; j += VW, c += VW * at->ldc) {
+        uint n = min(nq - j, (uint)VW);
+
         for (uint i = 0; i < rows; i++) {
-            c[i] = finish(f[i * NR + j], alpha, what & ADD ? c[i] : 0.0f,
-                          what & BIAS ? bias[i] : 0.0f, what);
+            vec v = x[2 * i + j / VW] * at->alpha;
+
+            if (what & ADD) {
+                for (uint l = 0; l < n; l++) {
+                    ((float *)&v)[l] += c[l * at->ldc + i];
+                }
+            }
+            v = activate(what & BIAS ? v + bias[i] : v, what, at->slope);
+            for (uint l = 0; l < n; l++) {
+                c[l * at->ldc + i] = ((const float *)&v)[l];
+            }
         }
     }
 #else
-    if (nq == NR && (what & (BIAS | RELU)) == 0) {   /* what a long K does most of the time */
+    if (nq == NR && (what & ~ADD) == 0) {   /* what a long K does most of the time */
         if (what & ADD) {
-            for (uint i = 0; i < rows; i++, c += ld, x += 2) {
-                GSTORE(x[0] * alpha + GLOAD(c), c);
-                GSTORE(x[1] * alpha + GLOAD(c + VW), c + VW);
+            for (uint i = 0; i < rows; i++, c += at->ldc, x += 2) {
+                GSTORE(x[0] * at->alpha + GLOAD(c), c);
+                GSTORE(x[1] * at->alpha + GLOAD(c + VW), c + VW);
             }
         } else {
-            for (uint i = 0; i < rows; i++, c += ld, x += 2) {
-                GSTORE(x[0] * alpha, c);
-                GSTORE(x[1] * alpha, c + VW);
+            for (uint i = 0; i < rows; i++, c += at->ldc, x += 2) {
+                GSTORE(x[0] * at->alpha, c);
+                GSTORE(x[1] * at->alpha, c + VW);
             }
         }
         return;
     }
-    for (uint i = 0; i < rows; i++, c += ld, x += 2, f += NR) {
-        uint j = 0;
-
-        for (; j + VW <= nq; j += VW) {
-            vec v = x[j / VW] * alpha;
-
-            if (what & ADD) {
-                v += GLOAD(c + j);
-            }
-            if (what & BIAS) {
-                v += GLOAD(bias + j);
-            }
-            if (what & RELU) {
-                v = v <= (vec)0.0f ? (vec)0.0f : v;
-            }
-            GSTORE(v, c + j);
-        }
-        for (; j < nq; j++) {
-            c[j] = finish(f[j], alpha, what & ADD ? c[j] : 0.0f, what & BIAS ? bias[j] : 0.0f,
-                          what);
+    for (uint i = 0; i < rows; i++, c += at->ldc, x += 2) {
+        for (uint j = 0; j < nq; j += VW) {
+            put(c + j, bias + j, x[j / VW], 0, min(nq - j, (uint)VW), at->alpha, at->slope, what);
         }
     }
 #endif
@@ -357,31 +312,29 @@ INLINE void store(global float *c, ulong ld, global const float *bias, local con
 
 /* ---- the group --------------------------------------------------------------------------- */
 
-/* np, nq: groups along P and Q; each takes its share of tiles of MR and panels of NR. kb: length
- * of a block of K. The group's number is (batch np + p) nq + q. */
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void gemm_tile(OUT(c), IN(r), IN(s), IN(bias), uint p, uint q, uint k, ulong ldr, ulong lds,
-               ulong ldc, ulong stride_r, ulong stride_s, ulong stride_c, uint kb, uint np,
-               uint nq, float alpha, uint add, uint last)
+void gemm_tile(global float *c, global const float *r, global const float *s,
+               global const float *bias, struct gemm_at at)
 {
     local vec panels[PANELS * KC * 2];
     local vec x[MR * 2];
     local float rows[TILES * MR * KC];
-    uint at[TILES + 1];
-    uint g = get_group_id(0), gq = g % nq, gp = g / nq % np, batch = g / nq / np;
-    uint cols = (q + NR - 1) / NR;
-    uint col0 = (uint)((ulong)cols * gq / nq), col1 = (uint)((ulong)cols * (gq + 1) / nq);
-    uint q0 = col0 * NR, q1 = min(q, col1 * NR);
-    uint p0 = (uint)((ulong)p * gp / np), p1 = (uint)((ulong)p * (gp + 1) / np);
+    uint first[TILES + 1];
+    uint g = get_group_id(0), gq = g % at.nq, gp = g / at.nq % at.np, batch = g / at.nq / at.np;
+    uint cols = (at.q + NR - 1) / NR, k = at.k;
+    uint col0 = (uint)((ulong)cols * gq / at.nq), col1 = (uint)((ulong)cols * (gq + 1) / at.nq);
+    uint q0 = col0 * NR, q1 = min(at.q, col1 * NR);
+    uint p0 = (uint)((ulong)at.p * gp / at.np), p1 = (uint)((ulong)at.p * (gp + 1) / at.np);
     uint tiles = (p1 - p0 + MR - 1) / MR;
+    ulong ldr = at.ldr, lds = at.lds, ldc = at.ldc;
 
-    c += c_off + batch * stride_c;
-    r += r_off + batch * stride_r;
-    s += s_off + batch * stride_s;
-    bias += bias_off;
-    for (uint k0 = 0; k0 < k; k0 += kb) {
-        uint kn = min(kb, k - k0);
-        uint what = (add || k0 > 0 ? ADD : 0) | (k0 + kn == k ? last : 0);
+    c += at.c + batch * at.stride_c;
+    r += at.r + batch * at.stride_r;
+    s += at.s + batch * at.stride_s;
+    bias += at.bias;
+    for (uint k0 = 0; k0 < k; k0 += at.block) {
+        uint kn = min(at.block, k - k0);
+        uint what = (at.add || k0 > 0 ? ADD : 0) | (k0 + kn == k ? at.last : 0);
 
         pack_columns(panels, s + (ST ? q0 * lds + k0 : k0 * lds + q0), lds, kn, q1 - q0);
         for (uint t = 0; t < tiles; t++) {
@@ -392,21 +345,21 @@ void gemm_tile(OUT(c), IN(r), IN(s), IN(bias), uint p, uint q, uint k, ulong ldr
 
                 /* Nearly the same height for all: none is left with one row and half the speed. */
                 for (uint i = 0; i <= n; i++) {
-                    at[i] = p0 + (uint)((ulong)(p1 - p0) * (t + i) / tiles);
+                    first[i] = p0 + (uint)((ulong)(p1 - p0) * (t + i) / tiles);
                 }
-                pack_rows(rows, r + (RT ? k0 * ldr : k0), ldr, kn, at, n);
+                pack_rows(rows, r + (RT ? k0 * ldr : k0), ldr, kn, first, n);
             }
             for (uint q = q0, j = 0; q < q1; q += NR, j++) {
-                uint n = min(q1 - q, (uint)NR), a = at[u];
+                uint n = min(q1 - q, (uint)NR), a = first[u];
 
 #if !RT
                 if (t + 1 < tiles) {
-                    fetch_rows(r + at[1] * ldr + k0, ldr, kn, j, (q1 - q0 + NR - 1) / NR);
+                    fetch_rows(r + first[1] * ldr + k0, ldr, kn, j, (q1 - q0 + NR - 1) / NR);
                 }
 #endif
-                tile(x, rows + u * (MR * KC), panels + j * (KC * 2), at[u + 1] - a, kn, n > VW);
-                store(c + (FLIP ? q * ldc + a : a * ldc + q), ldc, bias + (FLIP ? a : q), x,
-                      at[u + 1] - a, n, alpha, what);
+                tile(x, rows + u * (MR * KC), panels + j * (KC * 2), first[u + 1] - a, kn, n > VW);
+                store(c + (FLIP ? q * ldc + a : a * ldc + q), bias + (FLIP ? a : q), x,
+                      first[u + 1] - a, n, &at, what);
             }
         }
     }

@@ -151,13 +151,24 @@ static struct mt_result begin(const struct mt_rig *b, const char *what)
     return mt_result_new(b->suite->name, name, full);
 }
 
-/* The activation that the node does for the one behind it; its backward stays with that one, and
- * no bound grows by it. */
-static void activate(const struct mt_rig *b, struct mt_ref *r)
+/* The activation that the node does for the one behind it; its backward stays with that one. All
+ * have slopes of at most 1, so the bound of what comes in is that of what goes out, but for the
+ * roundings of the activation itself, in half-ulps of the result: as in the suites of leaky_relu,
+ * sigmoid and tanh. */
+static double activate(const struct mt_rig *b, struct mt_ref *r)
 {
-    for (int64_t k = 0; b->n.act == MT_GEMM_RELU && k < b->out[0].count; k++) {
-        r->out[0][k] = r->out[0][k] < 0 ? 0 : r->out[0][k];
+    for (int64_t k = 0; b->n.act != MT_GEMM_NOACT && k < b->out[0].count; k++) {
+        double *y = &r->out[0][k], x = *y;
+
+        *y = b->n.act == MT_GEMM_RELU         ? fmax(x, 0)
+             : b->n.act == MT_GEMM_LEAKY_RELU ? (x > 0 ? x : (double)b->n.slope * x)
+             : b->n.act == MT_GEMM_SIGMOID    ? 1 / (1 + exp(-x))
+                                              : tanh(x);
     }
+    return b->n.act == MT_GEMM_SIGMOID      ? 12
+           : b->n.act == MT_GEMM_TANH       ? 10
+           : b->n.act == MT_GEMM_LEAKY_RELU ? 1
+                                            : 0;
 }
 
 static int check_forward(struct mt_rig *b, enum mt_mode mode, const char *what)
@@ -165,17 +176,20 @@ static int check_forward(struct mt_rig *b, enum mt_mode mode, const char *what)
     struct mt_result x = begin(b, what);
     int mark = b->nblock;
     struct mt_ref r;
+    double own;
 
     MT_TRY(ref_new(b, mode, &r));
     ref_run(b, &r);
-    activate(b, &r);
+    own = activate(b, &r) * HALF_ULP;
     MT_TRY(mt_rig_fwd(b, mode));
     for (int o = 0; o < b->n.nout; o++) {
         double bound = roundings(b, MT_PORT_OUT) * HALF_ULP;
 
         for (int64_t k = 0; k < b->out[o].count; k++) {
             mt_result_element(&x, k, mt_slot_value(&b->out[o], k), r.out[o][k],
-                              b->c->exact ? 0 : bound * r.mag[o][k] + FLT_MIN);
+                              b->c->exact && own == 0
+                                  ? 0
+                                  : bound * r.mag[o][k] + own * fabs(r.out[o][k]) + FLT_MIN);
         }
         mt_slot_guards(&b->out[o], "output", o, &x);
     }
@@ -602,6 +616,11 @@ int mt_suite_run(const struct mt_suite *s, struct mt_dev *dev, const struct mt_c
             continue;
         }
         MT_TRY(mt_kit_check(s, dev, &n, c, opt, r));
+        if (n.op->flags & MT_OP_FUSES) {   /* again with the activation of a node behind it */
+            n.act = (enum mt_gemm_act)(MT_GEMM_RELU + i % MT_GEMM_TANH);
+            n.slope = 0.25f;
+            MT_TRY(mt_kit_check(s, dev, &n, c, opt, r));
+        }
     }
     return MOTLEY_OK;
 }

@@ -134,6 +134,7 @@ static int seen_before(const struct mt_graph *g, int i)
         const struct mt_node *b = &g->node[k].n;
         size_t options = (size_t)mt_attr_count(a->op->attrs);
         int same = a->op == b->op && a->nin == b->nin && a->act == b->act &&
+                   a->slope == b->slope &&
                    memcmp(a->attr, b->attr, options * sizeof *a->attr) == 0;
 
         for (int p = 0; same && p < a->nin; p++) {

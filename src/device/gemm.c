@@ -1,10 +1,11 @@
 /* gemm.c -- plans of matrix products: which provider, and the epilogue it cannot do itself.
  *
- * The order of the table is the order of preference; `tile` offers itself on CPU devices only,
- * so one order serves all. A provider is used for a shape after it passed gemm_check.c there;
- * verdicts are kept with the device and in the cache folder, one small file each, because a check
- * costs as much as several products and the answer does not change between starts. The first
- * wrong number drops a provider for the whole device: who errs once is not asked again. */
+ * The order of the table is the order of preference; `direct` and `tile` offer themselves on CPU
+ * devices only, so one order serves all. A provider is used for a shape after it passed
+ * gemm_check.c there; verdicts are kept with the device and in the cache folder, one small file
+ * each, because a check costs as much as several products and the answer does not change between
+ * starts. The first wrong number drops a provider for the whole device: who errs once is not asked
+ * again. */
 #include "device/gemm_impl.h"
 
 #include "base/ctx.h"
@@ -20,6 +21,7 @@
 #include <string.h>
 
 static const struct mt_gemm_provider *const providers[] = {
+    &mt_gemm_direct,
     &mt_gemm_tile,
 #if MOTLEY_HAVE_CLBLAST
     &mt_gemm_clblast,
@@ -29,6 +31,7 @@ static const struct mt_gemm_provider *const providers[] = {
 };
 
 static const char *const names[] = {
+    "direct",
     "tile",
 #if MOTLEY_HAVE_CLBLAST
     "clblast",
@@ -120,14 +123,14 @@ fail:
 
 void mt_gemm_kernel_version(const char *file, char *buf, size_t room)
 {
-    char digest[MT_HASH_TEXT] = "";
+    char digest[2][MT_HASH_TEXT] = {"", ""};
 
     for (const struct mt_embedded *e = mt_embedded; e->name != NULL; e++) {
-        if (strcmp(e->name, file) == 0) {
-            mt_hash_block(e->text, e->bytes, digest);
+        if (strcmp(e->name, file) == 0 || strcmp(e->name, "gemm.clh") == 0) {
+            mt_hash_block(e->text, e->bytes, digest[strcmp(e->name, file) == 0]);
         }
     }
-    snprintf(buf, room, "%s %s", file, digest);
+    snprintf(buf, room, "%s %s %s", file, digest[1], digest[0]);
 }
 
 /* ---- verdicts ---------------------------------------------------------------------------- */
@@ -144,11 +147,11 @@ static void verdict_text(const struct mt_dev *dev, const struct mt_gemm *g,
              "motley gemm verdict 1\ndevice %s\ndriver %s\nversion %s\nplatform %s\n"
              "provider %s %s\ntrans %d%d m %" PRId64 " n %" PRId64 " k %" PRId64
              " batch %" PRId64 " ld %" PRId64 " %" PRId64 " %" PRId64 " stride %" PRId64
-             " %" PRId64 " %" PRId64 " alpha %a bias %d act %d varies %d\n",
+             " %" PRId64 " %" PRId64 " alpha %a bias %d act %d %a varies %d\n",
              dev->info.name, dev->info.driver, dev->info.version, dev->info.platform_name,
              p->name, version, g->trans_a, g->trans_b, g->m, g->n, g->k, g->batch, g->lda,
              g->ldb, g->ldc, g->stride_a, g->stride_b, g->stride_c, (double)g->alpha,
-             g->has_bias, (int)g->act, g->varies);
+             g->has_bias, (int)g->act, (double)g->slope, g->varies);
 }
 
 static struct mt_gemm_memo *memo_find(struct mt_dev *dev, const struct mt_gemm_provider *p,
@@ -322,9 +325,11 @@ int mt_gemm_plan_among(struct mt_dev *dev, const struct mt_gemm *g,
 
     MT_TRY(check_sizes(g));
     for (int i = 0; table[i] != NULL && made == NULL; i++) {
-        if (pin == NULL || strcmp(pin, table[i]->name) == 0) {
+        const struct mt_gemm_provider *p = table[i];
+
+        if (pin == NULL ? p->suits == NULL || p->suits(dev, g) : strcmp(pin, p->name) == 0) {
             known = 1;
-            MT_TRY(try_provider(dev, g, table[i], &made));
+            MT_TRY(try_provider(dev, g, p, &made));
         }
     }
     MT_CHECK(known, MOTLEY_ECONFIG,
@@ -435,6 +440,6 @@ int mt_gemm_run(const struct mt_gemm_plan *plan, int64_t size, const struct mt_t
                              mt_u32((uint32_t)call.n), mt_u32((uint32_t)g->batch),
                              mt_u64((uint64_t)call.ldc), mt_u64((uint64_t)call.stride_c),
                              mt_u32(beta != 0.0f), mt_u32((uint32_t)late_bias),
-                             mt_u32(late_act))));
+                             mt_u32(late_act ? (uint32_t)g->act : 0u), mt_f32(g->slope))));
     return MOTLEY_OK;
 }

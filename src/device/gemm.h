@@ -6,13 +6,14 @@
  *     elements; strides between the matrices of a batch in elements; 0: dense, for the sizes of
  *     the run; bias (N).
  *
- * A provider (tile, clblast, plain) says whether it can do a product on a device. For a product
- * the first provider in order that *passed its check on this device* is taken: before its first
- * use for a shape it computes the product, its edges and smaller ones on random and on exact
- * data, and the result is compared with the same computed on the host in double, within the bound
- * of the sum's length. One that fails is dropped for this device with one warning. Verdicts are
- * kept in the cache folder. What a provider cannot fuse (bias, activation) is done by a kernel
- * behind it, so callers never see the difference. The same call gives the same bits. */
+ * A provider (direct, tile, clblast, plain) says whether it can do a product on a device, and
+ * whether it suits it. For a product the first provider in order that suits it and *passed its
+ * check on this device* is taken: before its first use for a shape it computes the product, its
+ * edges and smaller ones on random and on exact data, and the result is compared with the same
+ * computed on the host in double, within the bound of the sum's length. One that fails is dropped
+ * for this device with one warning. Verdicts are kept in the cache folder. What a provider cannot
+ * fuse (bias, activation) is done by a kernel behind it, so callers never see the difference. The
+ * same call gives the same bits. */
 #ifndef MT_DEVICE_GEMM_H
 #define MT_DEVICE_GEMM_H
 
@@ -21,7 +22,9 @@
 struct mt_dev;
 struct mt_gemm_plan;
 
-enum mt_gemm_act { MT_GEMM_NOACT = 0, MT_GEMM_RELU };
+/* x > 0 ? x : 0; x > 0 ? x : slope x; 1 / (1 + exp(-x)); tanh(x). */
+enum mt_gemm_act { MT_GEMM_NOACT = 0, MT_GEMM_RELU, MT_GEMM_LEAKY_RELU, MT_GEMM_SIGMOID,
+                   MT_GEMM_TANH };
 
 struct mt_gemm {
     int trans_a, trans_b;
@@ -32,6 +35,7 @@ struct mt_gemm {
     float alpha;
     int has_bias;
     enum mt_gemm_act act;
+    float slope;                  /* of MT_GEMM_LEAKY_RELU */
     char varies;                  /* 'm', 'n', 'k': this size may be smaller at run time; 0 */
 };
 

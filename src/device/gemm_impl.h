@@ -31,6 +31,9 @@ struct mt_gemm_provider {
     void (*version)(char *buf, size_t room);
     /* Whether it is meant for this product on this device; cheap, no promise. */
     int (*can)(struct mt_dev *dev, const struct mt_gemm *g);
+    /* Whether it is likely to be the fastest of those behind it in the table: where nothing was
+     * measured, the first that suits is taken. NULL: always. */
+    int (*suits)(struct mt_dev *dev, const struct mt_gemm *g);
     /* Builds what it needs and says how much scratch a run takes. g: batch at least 1.
      * MOTLEY_EUNSUP: not this product. Gives *state (release; may stay NULL). */
     int (*prepare)(struct mt_dev *dev, const struct mt_gemm *g, void **state,
@@ -42,6 +45,7 @@ struct mt_gemm_provider {
 };
 
 extern const struct mt_gemm_provider mt_gemm_plain;
+extern const struct mt_gemm_provider mt_gemm_direct;
 extern const struct mt_gemm_provider mt_gemm_tile;
 extern const struct mt_gemm_provider mt_gemm_clblast;   /* only with MOTLEY_HAVE_CLBLAST */
 
@@ -77,7 +81,32 @@ int mt_gemm_check(struct mt_dev *dev, const struct mt_gemm *g,
 int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,
                       const struct mt_gemm_provider *provider, struct mt_gemm_plan **plan);
 
-/* "gemm_tile" and a digest of its text as built in, for version(). */
+/* ---- what the providers for CPU devices share (gemm_cpu.c) --------------------------------- */
+
+/* One launch of cl/gemm_tile.cl or cl/gemm_direct.cl, as struct gemm_at of cl/gemm.clh. */
+struct mt_gemm_at {
+    uint64_t c, r, s, bias;
+    uint64_t ldc, ldr, lds;
+    uint64_t stride_c, stride_r, stride_s;
+    uint32_t p, q, k, np, nq, block, add, last;
+    float alpha, slope;
+};
+
+/* The call as the kernels see it; flip: R is op(B), S is op(A), X is C transposed. np, nq and block
+ * are left to the caller. */
+struct mt_gemm_at mt_gemm_at(const struct mt_gemm *g, const struct mt_gemm_call *call, int flip);
+int mt_gemm_launch(struct mt_dev *dev, struct mt_kernel *kernel, uint64_t groups,
+                   const struct mt_gemm_call *call, int flip, const struct mt_gemm_at *at);
+/* Numbers in a register of the device: 16, 8 or 4; 0 where its compiler runs one number a lane
+ * (llvmpipe says 1): such an implementation takes minutes to compile these kernels and gains
+ * nothing. */
+int mt_gemm_vector(const struct mt_dev *dev);
+/* Rows of a register tile of two such vectors. */
+int mt_gemm_rows(int width);
+/* ACT of the kernels: activations that call functions are compiled in. */
+int mt_gemm_act_define(enum mt_gemm_act act);
+
+/* "gemm_tile" and a digest of its text (and of gemm.clh) as built in, for version(). */
 void mt_gemm_kernel_version(const char *file, char *buf, size_t room);
 
 #endif

@@ -37,17 +37,6 @@ struct state {
     struct grid grid[2];             /* as planned, and the last other one */
 };
 
-static int native_width(const struct mt_dev *dev)
-{
-    cl_uint width = 0;
-
-    if (clGetDeviceInfo(dev->id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width,
-                        NULL) != CL_SUCCESS) {
-        return 0;
-    }
-    return width >= 16 ? 16 : width >= 8 ? 8 : width >= 4 ? 4 : 0;
-}
-
 /* Panels of the kernel that fit into three quarters of local memory beside TILES tiles of rows, at
  * most 12: 384 columns of 256 terms are 384 KiB, less than the second-level cache of the machines
  * it is for. */
@@ -69,8 +58,8 @@ static int can(struct mt_dev *dev, const struct mt_gemm *g)
     if (dev->info.type != MT_DEV_CPU) {
         return 0;
     }
-    width = native_width(dev);
-    return width > 0 && panels_that_fit(dev, width, width == 16 ? 12 : 6) > 0;
+    width = mt_gemm_vector(dev);
+    return width > 0 && panels_that_fit(dev, width, mt_gemm_rows(width)) > 0;
 }
 
 static void version(char *buf, size_t room)
@@ -162,8 +151,8 @@ static int prepare(struct mt_dev *dev, const struct mt_gemm *g, void **state,
     int st;
 
     MT_TRY(MT_NEW(mt_dev_ctx(dev), &s));
-    s->width = native_width(dev);
-    s->rows = s->width == 16 ? 12 : 6;
+    s->width = mt_gemm_vector(dev);
+    s->rows = mt_gemm_rows(s->width);
     s->panels = panels_that_fit(dev, s->width, s->rows);
     s->grid[0] = divide(s, dev, g, g->m, g->n, g->k);
     other = *s;
@@ -174,9 +163,10 @@ static int prepare(struct mt_dev *dev, const struct mt_gemm *g, void **state,
     }
     s->grid[1] = s->grid[0];
     snprintf(defines, sizeof defines,
-             "-DVW=%d -DMR=%d -DKC=%d -DPANELS=%d -DAHEAD=8 -DRT=%d -DST=%d -DFLIP=%d", s->width,
+             "-DVW=%d -DMR=%d -DKC=%d -DPANELS=%d -DAHEAD=8 -DRT=%d -DST=%d -DFLIP=%d "
+             "-DACT=%d", s->width,
              s->rows, KC, s->panels, s->flip ? !g->trans_b : g->trans_a,
-             s->flip ? !g->trans_a : g->trans_b, s->flip);
+             s->flip ? !g->trans_a : g->trans_b, s->flip, mt_gemm_act_define(g->act));
     MT_TRY_OR(fail, mt_kernel_get(dev, "gemm_tile", "gemm_tile", defines, &s->kernel));
     *state = s;
     *scratch_bytes = 0;
@@ -192,26 +182,19 @@ static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
     struct state *s = state;
     int planned = call->m == s->grid[0].m && call->n == s->grid[0].n && call->k == s->grid[0].k;
     struct grid *grid = &s->grid[planned ? 0 : 1];
-    int64_t p, q, blocks = ceil_div(call->k, KC);
+    int64_t blocks = ceil_div(call->k, KC);
     int64_t block = ceil_div(ceil_div(call->k, blocks), s->width) * s->width;
-    struct mt_arg bias = call->bias != NULL ? mt_t(call->bias) : mt_b(NULL, 0);
-    uint32_t last = (call->bias != NULL ? 2u : 0u) | (g->act == MT_GEMM_RELU ? 4u : 0u);
+    struct mt_gemm_at at = mt_gemm_at(g, call, s->flip);
 
     if (call->m != grid->m || call->n != grid->n || call->k != grid->k) {
         *grid = divide(s, dev, g, call->m, call->n, call->k);
     }
-    sides(s, call->m, call->n, &p, &q);
-    MT_TRY(mt_launch(
-        dev, s->kernel, mt_groups((uint64_t)(grid->groups_p * grid->groups_q * g->batch), 1),
-        MT_ARGS(mt_t(call->c), mt_t(s->flip ? call->b : call->a),
-                mt_t(s->flip ? call->a : call->b), bias, mt_u32((uint32_t)p), mt_u32((uint32_t)q),
-                mt_u32((uint32_t)call->k), mt_u64((uint64_t)(s->flip ? call->ldb : call->lda)),
-                mt_u64((uint64_t)(s->flip ? call->lda : call->ldb)), mt_u64((uint64_t)call->ldc),
-                mt_u64((uint64_t)(s->flip ? call->stride_b : call->stride_a)),
-                mt_u64((uint64_t)(s->flip ? call->stride_a : call->stride_b)),
-                mt_u64((uint64_t)call->stride_c), mt_u32((uint32_t)block),
-                mt_u32((uint32_t)grid->groups_p), mt_u32((uint32_t)grid->groups_q),
-                mt_f32(g->alpha), mt_u32(call->beta != 0.0f), mt_u32(last))));
+    at.np = (uint32_t)grid->groups_p;
+    at.nq = (uint32_t)grid->groups_q;
+    at.block = (uint32_t)block;
+    MT_TRY(mt_gemm_launch(dev, s->kernel,
+                          (uint64_t)(grid->groups_p * grid->groups_q * g->batch), call, s->flip,
+                          &at));
     return MOTLEY_OK;
 }
 

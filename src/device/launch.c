@@ -16,9 +16,12 @@ static int set_arg(struct mt_dev *dev, const struct mt_kernel *k, cl_uint *i,
     const void *value = &a->v;
     size_t bytes = 0;
 
+    cl_mem mem = a->kind == MT_ARG_TENSOR || a->kind == MT_ARG_BUFFER
+                     ? a->v.t.buf != NULL ? a->v.t.buf->mem : NULL
+                     : NULL;
+
     switch (a->kind) {
     case MT_ARG_TENSOR: {
-        cl_mem mem = a->v.t.buf != NULL ? a->v.t.buf->mem : NULL;
         cl_ulong off = a->v.t.buf != NULL ? a->v.t.off : 0;
 
         MT_CHECK(a->v.t.buf == NULL || off <= a->v.t.buf->bytes / 4, MOTLEY_EARG,
@@ -35,6 +38,14 @@ static int set_arg(struct mt_dev *dev, const struct mt_kernel *k, cl_uint *i,
         break;
     case MT_ARG_U64:
         bytes = 8;
+        break;
+    case MT_ARG_BUFFER:
+        bytes = sizeof mem;
+        value = &mem;
+        break;
+    case MT_ARG_STRUCT:
+        bytes = a->v.block.bytes;
+        value = a->v.block.at;
         break;
     case MT_ARG_LOCAL:
         bytes = a->v.local_bytes;

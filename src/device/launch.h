@@ -30,7 +30,7 @@ const char *mt_kernel_file(int i);
 
 struct mt_arg {
     enum mt_arg_kind { MT_ARG_TENSOR, MT_ARG_U32, MT_ARG_I32, MT_ARG_F32, MT_ARG_U64,
-                       MT_ARG_LOCAL } kind;
+                       MT_ARG_LOCAL, MT_ARG_BUFFER, MT_ARG_STRUCT } kind;
     union {
         struct {
             struct mt_buf *buf;
@@ -41,6 +41,10 @@ struct mt_arg {
         float f32;
         uint64_t u64;
         size_t local_bytes;
+        struct {
+            const void *at;
+            size_t bytes;
+        } block;
     } v;
 };
 
@@ -72,6 +76,19 @@ static inline struct mt_arg mt_f32(float x)
 static inline struct mt_arg mt_u64(uint64_t x)
 {
     struct mt_arg a = {.kind = MT_ARG_U64, .v = {.u64 = x}};
+    return a;
+}
+
+/* A buffer alone: the kernel gets to know in another way where the tensor begins. */
+static inline struct mt_arg mt_buffer(struct mt_buf *buf)
+{
+    struct mt_arg a = {.kind = MT_ARG_BUFFER, .v = {.t = {buf, 0}}};
+    return a;
+}
+/* A struct by value, laid out alike on both sides; it must live until the launch returns. */
+static inline struct mt_arg mt_struct(const void *at, size_t bytes)
+{
+    struct mt_arg a = {.kind = MT_ARG_STRUCT, .v = {.block = {at, bytes}}};
     return a;
 }
 

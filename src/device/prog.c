@@ -45,7 +45,7 @@ static const struct mt_embedded *embedded(const char *name)
 const char *mt_kernel_file(int i)
 {
     for (const struct mt_embedded *e = mt_embedded; e->name != NULL; e++) {
-        if (strcmp(e->name, PRELUDE) != 0 && i-- == 0) {
+        if (strchr(e->name, '.') == NULL && i-- == 0) {
             return e->name;
         }
     }
@@ -72,19 +72,40 @@ static int read_text(struct mt_ctx *ctx, const char *name, char **text)
     return MOTLEY_OK;
 }
 
-/* The whole text of a program. Lines are counted from the start of the file, so that the
- * compiler's messages lead to it. */
+/* Whether a kernel file begins a line with #include "NAME": then NAME, which the compiler could
+ * not find. One file may include one other. */
+static int included(const char *body, char *name, size_t room)
+{
+    const char *at = strstr(body, "\n#include \"");
+    size_t n = at != NULL ? strcspn(at + 11, "\"\n") : 0;
+
+    if (n == 0 || n >= room) {
+        return 0;
+    }
+    snprintf(name, room, "%.*s", (int)n, at + 11);
+    return 1;
+}
+
+/* The whole text of a program: prelude, what the file includes, the file. Lines are counted from
+ * the start of each, so that the compiler's messages lead there. */
 static int program_text(struct mt_ctx *ctx, const char *file, char **text)
 {
-    char *head = NULL, *body = NULL;
+    char *head = NULL, *more = NULL, *body = NULL, name[64] = "";
     int st;
 
     MT_TRY_OR(done, read_text(ctx, PRELUDE, &head));
     MT_TRY_OR(done, read_text(ctx, file, &body));
-    MT_TRY_OR(done, mt_mem_printf(ctx, text, "#line 1 \"%s\"\n%s\n#line 1 \"%s.cl\"\n%s\n",
-                                  PRELUDE, head, file, body));
+    if (included(body, name, sizeof name)) {
+        MT_TRY_OR(done, read_text(ctx, name, &more));
+        memcpy(strstr(body, "\n#include \""), "\n//", 3);
+    }
+    MT_TRY_OR(done, mt_mem_printf(ctx, text,
+                                  "#line 1 \"%s\"\n%s\n#line 1 \"%s\"\n%s\n"
+                                  "#line 1 \"%s.cl\"\n%s\n",
+                                  PRELUDE, head, name, more != NULL ? more : "", file, body));
 done:
     mt_free(ctx, head);
+    mt_free(ctx, more);
     mt_free(ctx, body);
     return st;
 }

@@ -219,6 +219,7 @@ static void fuse(struct mt_graph *g)
         if (gn->n.op->act != MT_GEMM_NOACT && before != NULL &&
             (before->op->flags & MT_OP_FUSES) && g->value[gn->out[0]].root == in->root) {
             before->act = gn->n.op->act;
+            before->slope = gn->n.slope;
             gn->fused = 1;
         }
     }

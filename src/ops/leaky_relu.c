@@ -19,6 +19,12 @@ static const struct mt_attr attrs[] = {
 
 static const char *const kernels[] = {"leaky_relu_fwd", "leaky_relu_bwd", NULL};
 
+static int infer(struct mt_node *n)
+{
+    n->slope = (float)mt_attr_num(n, SLOPE);
+    return mt_node_elementwise(n);
+}
+
 static int fwd(const struct mt_node *n, const struct mt_io *io)
 {
     uint64_t N = (uint64_t)mt_spec_count(&io->in[0].spec);
@@ -57,7 +63,8 @@ const struct mt_op mt_op_leaky_relu = {
     .flags = MT_OP_INPLACE,
     .keep = MT_KEEP_OUT,
     .kernels = kernels,
-    .infer = mt_node_elementwise,
+    .act = MT_GEMM_LEAKY_RELU,
+    .infer = infer,
     .fwd = fwd,
     .bwd = bwd,
     .cost = cost,

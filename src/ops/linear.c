@@ -85,7 +85,8 @@ static int prepare(struct mt_node *n, struct mt_dev *dev)
     int64_t O = mt_spec_last(&n->out[0]);
     struct mt_gemm g[MT_MAXGEMM] = {
         [GEMM_FWD] = {.trans_b = 1, .m = R, .n = O, .k = I, .alpha = 1, .varies = 'm',
-                      .has_bias = n->nparam > BIAS_PARAM, .act = n->act},
+                      .has_bias = n->nparam > BIAS_PARAM, .act = n->act,
+                      .slope = n->slope},
         [GEMM_DATA] = {.m = R, .n = I, .k = O, .alpha = 1, .varies = 'm'},
         [GEMM_WEIGHT] = {.trans_a = 1, .m = O, .n = I, .k = R, .alpha = 1, .varies = 'k'},
     };

@@ -109,6 +109,7 @@ struct mt_node {
     struct mt_spec saved[MT_MAXPARAM];      /* written by fwd for bwd */
 
     enum mt_gemm_act act;                   /* of the node that follows, done by this one's fwd */
+    float slope;                            /* of that, or of this one if it is a leaky_relu */
     struct mt_kernel *kernel[MT_MAXKERNEL]; /* borrowed from the device */
     struct mt_gemm_plan *gemm[MT_MAXGEMM];  /* made by prepare, freed by mt_node_unbind */
     uint64_t scratch_bytes;                 /* the most that fwd or bwd needs */

@@ -27,6 +27,7 @@ const struct mt_op mt_op_sigmoid = {
     .flags = MT_OP_INPLACE,
     .keep = MT_KEEP_OUT,
     .kernels = kernels,
+    .act = MT_GEMM_SIGMOID,
     .infer = mt_node_elementwise,
     .fwd = mt_op_map_fwd,
     .bwd = mt_op_map_bwd,

@@ -2,12 +2,14 @@
  * the library's own check.
  *
  * Proves, for all transposes, one and several matrices, gaps between rows and between matrices,
- * alpha, beta, bias, relu, sizes from 1 to beyond every tile, and sizes smaller than planned:
+ * alpha, beta, bias, activations, sizes from 1 to beyond every tile and smaller than planned:
  *   numbers    within the bound of the reference in double. Bound: the sum of k products in any
  *              order, then alpha, c, bias: gamma_(k+4) (|alpha| sum |a b| + |c| + |bias|) with
- *              gamma_n = n u / (1 - n u), u = 2^-24; relu adds nothing. C starts as NaN where
+ *              gamma_n = n u / (1 - n u), u = 2^-24; relu adds nothing, the other activations have
+ *              slopes of at most 1 and add their own rounding: leaky_relu u |y|, tanh 5 ulp = 10 u
+ *              |y|, sigmoid 12 u |y| (exp 3 ulp, sum 0.5, quotient 2.5). C starts as NaN where
  *              beta is 0.
- *   exact      small integers: equal to the last bit
+ *   exact      small integers: equal to the last bit (slope 1/4; not with sigmoid and tanh)
  *   outside    what lies around C in its buffer stays
  *   same bits  the same call again */
 #include "base/ctx.h"
@@ -94,6 +96,21 @@ static int64_t at_c(const struct mt_gemm *g, int64_t p, int64_t *i, int64_t *j)
     return in / g->stride_c < g->batch && *i < g->m && *j < g->n ? in / g->stride_c : -1;
 }
 
+/* The activation of x, and what it adds to the bound in units of u |y|. */
+static double activation(const struct mt_gemm *g, double x, double *roundings)
+{
+    static const double adds[] = {[MT_GEMM_NOACT] = 0, [MT_GEMM_RELU] = 0,
+                                  [MT_GEMM_LEAKY_RELU] = 1, [MT_GEMM_SIGMOID] = 12,
+                                  [MT_GEMM_TANH] = 10};
+
+    *roundings = adds[g->act];
+    return g->act == MT_GEMM_RELU         ? fmax(x, 0.0)
+           : g->act == MT_GEMM_LEAKY_RELU ? (x > 0.0 ? x : (double)g->slope * x)
+           : g->act == MT_GEMM_SIGMOID    ? 1.0 / (1.0 + exp(-x))
+           : g->act == MT_GEMM_TANH       ? tanh(x)
+                                          : x;
+}
+
 static void compare(const struct one *o, const struct mt_gemm *g, const struct data *d,
                     struct mt_result *numbers, struct mt_result *outside)
 {
@@ -101,7 +118,7 @@ static void compare(const struct one *o, const struct mt_gemm *g, const struct d
 
     for (int64_t p = 0; p < d->nc; p++) {
         int64_t i, j, e = at_c(g, p, &i, &j);
-        double sum = 0.0, mag = 0.0;
+        double sum = 0.0, mag = 0.0, more;
 
         if (e < 0) {
             mt_result_element(outside, p, d->got[p], d->c[p], 0);
@@ -126,10 +143,9 @@ static void compare(const struct one *o, const struct mt_gemm *g, const struct d
             sum += d->bias[BEFORE + j];
             mag += fabs((double)d->bias[BEFORE + j]);
         }
-        if (g->act == MT_GEMM_RELU && sum < 0.0) {
-            sum = 0.0;
-        }
-        mt_result_element(numbers, p, d->got[p], sum, o->exact ? 0.0 : gamma * mag);
+        sum = activation(g, sum, &more);
+        mt_result_element(numbers, p, d->got[p], sum,
+                          o->exact && more < 2 ? 0.0 : gamma * mag + more * 0x1p-24 * fabs(sum));
     }
 }
 
@@ -237,6 +253,9 @@ int mt_kit_gemm(struct mt_dev *dev, const char *provider, const struct mt_gemm *
     int64_t full = g->varies == 'n' ? g->n : g->varies == 'k' ? g->k : g->m;
     int64_t size[4] = {full, (full + 1) / 2, 1, 0};
     int sizes = g->varies == 0 ? 1 : 4;
+    static const char *const acts[] = {[MT_GEMM_NOACT] = "", [MT_GEMM_RELU] = " relu",
+                                       [MT_GEMM_LEAKY_RELU] = " leaky",
+                                       [MT_GEMM_SIGMOID] = " sigmoid", [MT_GEMM_TANH] = " tanh"};
     int st = mt_gemm_plan_with(dev, g, provider, 1, &plan);
 
     if (st == MOTLEY_EUNSUP) {
@@ -255,7 +274,7 @@ int mt_kit_gemm(struct mt_dev *dev, const char *provider, const struct mt_gemm *
                      g->trans_b ? "T" : "N", (int)now.m, (int)now.n, (int)now.k,
                      g->batch > 1 ? " batch" : "", g->lda > 0 ? " gaps" : "",
                      o.beta != 0.0f ? " add" : "", g->has_bias ? " bias" : "",
-                     g->act == MT_GEMM_RELU ? " relu" : "", size[i] < full ? " part" : "");
+                     acts[g->act], size[i] < full ? " part" : "");
             MT_TRY_OR(end, check_one(dev, &o, plan, name, seed, r));
         }
     }
@@ -266,6 +285,10 @@ end:
 
 static int run(struct mt_dev *dev, const struct mt_check_opt *opt, struct mt_report *r)
 {
+    static const enum mt_gemm_act act[7] = {MT_GEMM_NOACT, MT_GEMM_RELU, MT_GEMM_LEAKY_RELU,
+                                            MT_GEMM_NOACT, MT_GEMM_SIGMOID, MT_GEMM_RELU,
+                                            MT_GEMM_TANH};
+
     for (const char *const *p = mt_gemm_providers(); *p != NULL; p++) {
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
             if (opt->small && shapes[s].slow) {
@@ -279,7 +302,7 @@ static int run(struct mt_dev *dev, const struct mt_check_opt *opt, struct mt_rep
                                     .n = shapes[s].n, .k = shapes[s].k,
                                     .alpha = mix % 3 == 0 ? -0.5f : 1.0f,
                                     .has_bias = mix % 2,
-                                    .act = mix % 4 >= 2 ? MT_GEMM_RELU : MT_GEMM_NOACT,
+                                    .act = act[mix % 7], .slope = 0.25f,
                                     .varies = "m\0kn"[mix % 4]};
 
                 if (mix % 5 == 1) {
