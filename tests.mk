@@ -43,6 +43,7 @@ unit_tests += tests/unit/schedule
 unit_tests += tests/unit/share
 unit_tests += tests/unit/sharing
 unit_tests += tests/unit/slow
+unit_tests += tests/unit/sim
 unit_tests += tests/unit/trace
 unit_tests += tests/unit/tree
 unit_tests += tests/unit/yaml

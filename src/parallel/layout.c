@@ -219,8 +219,7 @@ fail:
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
-/* How many stages later the ranks of stage 0 come again. */
-static int stride_of(const struct mt_replica *r)
+int mt_layout_stride(const struct mt_replica *r)
 {
     int s = 1;
 
@@ -254,7 +253,7 @@ static int check_nodes(const struct mt_graph *whole, const struct mt_replica *r,
 static int check_ranks(const struct mt_layout *l, int number, int *owner)
 {
     const struct mt_replica *r = &l->replica[number];
-    int stride = stride_of(r);
+    int stride = mt_layout_stride(r);
 
     for (int s = 0; s < r->nstage; s++) {
         const struct mt_stage *g = &r->stage[s];
@@ -296,7 +295,7 @@ static int check_ranks(const struct mt_layout *l, int number, int *owner)
 static int check_schedule(const struct mt_layout *l, int number)
 {
     const struct mt_replica *r = &l->replica[number];
-    int stride = stride_of(r);
+    int stride = mt_layout_stride(r);
 
     MT_CHECK(r->nstage == stride || l->schedule == MT_SCHEDULE_INTERLEAVED ||
              l->schedule == MT_SCHEDULE_GPIPE, MOTLEY_ECONFIG,
@@ -348,7 +347,7 @@ void mt_layout_where(const struct mt_layout *l, int rank, struct mt_seat_in *sea
                     continue;
                 }
                 if (seat->replica < 0) {
-                    *seat = (struct mt_seat_in){r, k, 0, s, stride_of(p)};
+                    *seat = (struct mt_seat_in){r, k, 0, s, mt_layout_stride(p)};
                 }
                 seat->nstage++;
             }

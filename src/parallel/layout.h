@@ -80,6 +80,9 @@ void mt_layout_free(struct mt_layout *l);
  * stage a rank, numbers in range; stages of a replica where the schedule can take them. */
 int mt_layout_check(const struct mt_graph *whole, const struct mt_layout *l);
 
+/* How many stages later the ranks of stage 0 of a replica come again; nstage if never. */
+int mt_layout_stride(const struct mt_replica *r);
+
 /* For cuts that are chosen: may[i] says whether a stage should begin with node i. Not so where the
  * node is done by the one before it (a view, or a function that its GEMM applies). Gives *may
  * (mt_free). */

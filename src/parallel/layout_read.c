@@ -181,12 +181,8 @@ static int read_replica(const struct mt_graph *whole, int nrank, const struct mt
 static int is_interleaved(const struct mt_layout *l)
 {
     for (int r = 0; r < l->nreplica; r++) {
-        const struct mt_replica *p = &l->replica[r];
-
-        for (int s = 1; s < p->nstage; s++) {
-            if (p->stage[s].rank[0] == p->stage[0].rank[0]) {
-                return 1;
-            }
+        if (mt_layout_stride(&l->replica[r]) < l->replica[r].nstage) {
+            return 1;
         }
     }
     return 0;

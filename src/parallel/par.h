@@ -13,6 +13,8 @@
  * exactly one rank, contiguous, in rank order; largest remainders first, ties to the lower rank.
  * weight NULL: equal. */
 void mt_share(int64_t rows, const double *weight, int size, int rank, int64_t *lo, int64_t *hi);
+/* How many rows each of them gets. */
+void mt_share_counts(int64_t rows, const double *weight, int size, int64_t *count);
 
 /* ---- dp.c: gradients of what several ranks hold ---------------------------------------------
  * Gradients (and the statistics behind them) are cut into buckets in the order in which backward

@@ -62,3 +62,32 @@ void mt_share(int64_t rows, const double *weight, int size, int rank, int64_t *l
     *lo = at;
     *hi = at + mine;
 }
+
+void mt_share_counts(int64_t rows, const double *weight, int size, int64_t *count)
+{
+    double sum = 0;
+    int64_t left = rows;
+    int equal = 1;
+
+    for (int i = 0; i < size; i++) {
+        sum += weight_of(weight, i);
+        equal = equal && weight_of(weight, i) == weight_of(weight, 0);
+    }
+    equal = equal || !isfinite(sum);
+    for (int i = 0; i < size; i++) {
+        count[i] = equal ? rows / size + (i < rows % size)
+                         : floor_of(rows, weight_of(weight, i), sum);
+        left -= count[i];
+    }
+    for (int i = 0; i < size && left > 0; i++) {
+        double rest = remainder_of(rows, weight_of(weight, i), sum);
+        int64_t before = 0;
+
+        for (int j = 0; j < size; j++) {
+            double other = remainder_of(rows, weight_of(weight, j), sum);
+
+            before += other > rest || (other == rest && j < i);
+        }
+        count[i] += before < left;
+    }
+}

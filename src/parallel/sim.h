@@ -14,16 +14,20 @@
 /* Prefix sums of the times of all nodes, kept for devices and numbers of samples that were asked
  * for before. Belongs to one load and one cluster, which must outlive it. */
 struct mt_times;
+struct mt_memory_sums;         /* prefix sums of memory, see below */
 int mt_times_new(const struct mt_load *l, const struct mt_cluster *c, struct mt_times **out);
 void mt_times_free(struct mt_times *t);
 
-/* sum[work][i]: seconds of the nodes before i; load.n + 1 numbers. Valid until mt_times_free. */
+/* Of the nodes before i, load.n + 1 numbers each: seconds of each work; bytes a sample and number
+ * of the sums over the parts of divided nodes, one direction. Valid until mt_times_free. */
 struct mt_span {
     const double *sum[MT_WORKS];
+    const double *part_row, *parts;
 };
 int mt_times_get(struct mt_times *t, int kind, double rows, double width, struct mt_span *out);
 const struct mt_load *mt_times_load(const struct mt_times *t);
 const struct mt_cluster *mt_times_cluster(const struct mt_times *t);
+const struct mt_memory_sums *mt_times_memory(const struct mt_times *t);
 
 /* One rank. Bytes. */
 struct mt_forecast_rank {
@@ -71,7 +75,6 @@ struct mt_stage_use {
     int recompute;
 };
 
-struct mt_memory_sums;         /* prefix sums over nodes */
 int mt_memory_new(const struct mt_load *l, struct mt_memory_sums **out);
 void mt_memory_free(struct mt_memory_sums *m);
 /* Adds what the stage takes to *r; returns the largest single allocation. */

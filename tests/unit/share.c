@@ -38,14 +38,16 @@ static void oracle(int rows, const int *w, int size, int *count)
 
 static void compare(int rows, const double *weight, const int *count, int size)
 {
-    int64_t at = 0;
+    int64_t at = 0, all[8];
 
+    mt_share_counts(rows, weight, size, all);
     for (int r = 0; r < size; r++) {
         int64_t lo = -1, hi = -1;
 
         mt_share(rows, weight, size, r, &lo, &hi);
         assert_int_equal(lo, at);
         assert_int_equal(hi - lo, count[r]);
+        assert_int_equal(all[r], count[r]);
         at = hi;
     }
     assert_int_equal(at, rows);
