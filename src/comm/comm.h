@@ -77,8 +77,8 @@ void mt_comm_abort(struct mt_comm *c, int exit_code);
  * and hands it to all: 2 (N-1)/N of the array per rank, the least possible. */
 struct mt_reduce;
 
-/* Ranks of the job in ascending order; `adds` by position: 0: gets the sum without adding its
- * own numbers; NULL: all add. Whoever starts a sum must be in its group. */
+/* Ranks of the job in the order in which they add; `adds` by position: 0: gets the sum without
+ * adding its own numbers; NULL: all add. Whoever starts a sum must be in its group. */
 struct mt_group {
     int n;
     const int *rank;          /* NULL: all ranks of the job */
@@ -97,5 +97,20 @@ int mt_reduce_start(struct mt_reduce *r, const struct mt_group *group, int tag, 
                     int64_t n);
 int mt_reduce_test(struct mt_reduce *r, int *done);   /* makes progress */
 int mt_reduce_peer(const struct mt_reduce *r);        /* a rank that is being waited for, or -1 */
+
+/* ---- collect.c ----------------------------------------------------------------------------
+ * Parts of some ranks to all of them, not blocking. */
+struct mt_collect;
+
+/* most: ranks of the largest group. */
+int mt_collect_new(struct mt_ctx *ctx, struct mt_comm *c, int most, struct mt_collect **out);
+void mt_collect_free(struct mt_collect *g);
+/* n: floats of each rank's part, by position in the group. mine: the own part; theirs: gets those
+ * of the others one behind the other, in the order of the group. Group (its `rank` given; `adds`
+ * has no meaning here) and memory must stay until test says done. tag: 0..999, as for sums. */
+int mt_collect_start(struct mt_collect *g, const struct mt_group *group, int tag, const float *mine,
+                    float *theirs, const int64_t *n);
+int mt_collect_test(struct mt_collect *g, int *done);   /* makes progress */
+int mt_collect_peer(const struct mt_collect *g);        /* a rank that is being waited for, or -1 */
 
 #endif

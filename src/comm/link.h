@@ -12,8 +12,8 @@
 #define MT_DEVICE_ROOM 128
 
 /* Tags on the wire; every MPI has at least 0..32767. */
-enum { MT_TAG_USER = 0, MT_TAG_REDUCE = 10000, MT_TAG_COLL = 32000 };
-enum { MT_TAGS_USER = 10000, MT_TAGS_REDUCE = 5000 };
+enum { MT_TAG_USER = 0, MT_TAG_REDUCE = 10000, MT_TAG_COLLECT = 31000, MT_TAG_COLL = 32000 };
+enum { MT_TAGS_USER = 10000, MT_TAGS_REDUCE = 5000, MT_TAGS_COLLECT = 1000 };
 
 struct mt_link {
     size_t max_bytes;             /* of one piece */

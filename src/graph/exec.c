@@ -59,7 +59,7 @@ static struct mt_tensor grad_tensor(const struct mt_exec *x, int value, int micr
 {
     const struct mt_value *v = &x->graph->value[value];
 
-    return item_tensor(x, MT_ITEM_GRAD, v->root, micro, v->spec, rows);
+    return item_tensor(x, MT_ITEM_GRAD, v->grad, micro, v->spec, rows);
 }
 
 static struct mt_tensor flat_tensor(struct mt_buf *buf, const struct mt_gparam *p)
@@ -170,7 +170,7 @@ static void bwd_uses(const struct mt_graph *g, const struct mt_step *s, struct m
             use(u, MT_ITEM_VALUE, v->root, s->micro);
         }
         if (v->needs_grad && (s->want & MT_WANT_DATA)) {
-            use(u, MT_ITEM_GRAD, v->root, s->micro);
+            use(u, MT_ITEM_GRAD, v->grad, s->micro);
         }
     }
     for (int i = 0; i < gn->n.nout; i++) {
@@ -180,7 +180,7 @@ static void bwd_uses(const struct mt_graph *g, const struct mt_step *s, struct m
             use(u, MT_ITEM_VALUE, v->root, s->micro);
         }
         if (!(op->flags & MT_OP_LOSS)) {
-            use(u, MT_ITEM_GRAD, v->root, s->micro);
+            use(u, MT_ITEM_GRAD, v->grad, s->micro);
         }
     }
     use_common(g, s, u);

@@ -16,7 +16,7 @@ static int add_value(struct mt_graph *g, const struct mt_spec *spec, int node, i
     v->spec = *spec;
     v->node = node;
     v->port = port;
-    v->base = v->root = g->nvalue;
+    v->base = v->root = v->grad = g->nvalue;
     *out = g->nvalue++;
     return MOTLEY_OK;
 }
@@ -144,7 +144,8 @@ int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const char *name,
     MT_TRY(add_params(g, n, n->state, n->nstate, &g->state, &g->nstate, gn->state));
     for (int i = 0; i < n->nout; i++) {
         MT_TRY(add_value(g, &n->out[i], g->nnode - 1, i, &gn->out[i]));
-        g->value[gn->out[i]].needs_grad = grad || n->nparam > 0;
+        g->value[gn->out[i]].needs_grad =
+            (grad || n->nparam > 0) && !(op->flags & MT_OP_STOPS);
     }
     if (op->flags & MT_OP_VIEW) {
         MT_BUG_IF(n->in[0].dim[0] != n->out[0].dim[0] ||
@@ -170,9 +171,20 @@ static int result_is_kept(const struct mt_graph *g, int root)
     return 0;
 }
 
-/* Gives every value its root. In-place results take the memory of their input where nobody else
- * reads that input and nobody's backward reads what was there. The caller reads the output. With
- * parameters the gradient must last for a second call of backward, so nothing is in place. */
+/* Whether the input of a node may be overwritten: some node of this graph wrote it, nobody else
+ * reads it, and nobody's backward reads what was there. With parameters the gradient must last for
+ * a second call of backward, so nothing is in place; nor on an alias, whose input has readers. */
+static int can_overwrite(const struct mt_graph *g, const struct mt_gnode *gn)
+{
+    const struct mt_value *in = &g->value[gn->in[0]];
+    int writer = g->value[in->base].node;
+
+    return (gn->n.op->flags & MT_OP_INPLACE) && gn->n.nparam == 0 &&
+           g->value[in->root].node >= 0 && g->value[in->base].consumers == 1 &&
+           !(g->node[writer].n.op->flags & MT_OP_ALIAS) && !result_is_kept(g, in->root);
+}
+
+/* Gives every value its root, and its gradient one. The caller reads the output. */
 static void share_memory(struct mt_graph *g)
 {
     g->value[g->value[g->output].base].consumers++;
@@ -188,27 +200,28 @@ static void share_memory(struct mt_graph *g)
     }
     for (int i = 0; i < g->nnode; i++) {
         const struct mt_gnode *gn = &g->node[i];
-        const struct mt_op *op = gn->n.op;
+        const struct mt_value *in = &g->value[gn->in[0]];
+        struct mt_value *out = &g->value[gn->out[0]];
 
         for (int o = 0; o < gn->n.nout; o++) {
             struct mt_value *v = &g->value[gn->out[o]];
+            int view = v->base != gn->out[o];
 
-            v->root = v->base != gn->out[o] ? g->value[v->base].root : gn->out[o];
+            v->root = view ? g->value[v->base].root : gn->out[o];
+            v->grad = view ? g->value[v->base].grad : gn->out[o];
         }
-        if ((op->flags & MT_OP_INPLACE) && gn->n.nparam == 0) {
-            const struct mt_value *in = &g->value[gn->in[0]];
-            int root = in->root;
-
-            if (g->value[root].node >= 0 && g->value[in->base].consumers == 1 &&
-                !result_is_kept(g, root)) {
-                g->value[gn->out[0]].root = root;
-            }
+        if (can_overwrite(g, gn)) {
+            out->root = in->root;
+            out->grad = in->grad;
+        } else if (gn->n.op->flags & MT_OP_ALIAS) {
+            out->root = in->root;
+            out->grad = g->value[in->base].consumers == 1 ? in->grad : gn->out[0];
         }
     }
 }
 
 /* An activation in place on the result of a node that can apply it needs no forward of its own;
- * backward is as before, since it reads the result only. */
+ * backward is as before, since it reads the result only. An alias has none anyway. */
 static void fuse(struct mt_graph *g)
 {
     for (int i = 0; i < g->nnode; i++) {
@@ -222,6 +235,7 @@ static void fuse(struct mt_graph *g)
             before->slope = gn->n.slope;
             gn->fused = 1;
         }
+        gn->fused |= (gn->n.op->flags & MT_OP_ALIAS) != 0;
     }
 }
 
@@ -311,6 +325,18 @@ static struct mt_spec with_batch(struct mt_spec s, int64_t batch)
     return s;
 }
 
+/* Where parameters lie in the whole network and how they begin does not depend on the batch. */
+static void keep_place(struct mt_gparam *to, const struct mt_gparam *from, int n)
+{
+    for (int i = 0; i < n; i++) {
+        to[i].desc.init = from[i].desc.init;
+        to[i].whole = from[i].whole;
+        to[i].full = from[i].full;
+        to[i].axis = from[i].axis;
+        to[i].first = from[i].first;
+    }
+}
+
 int mt_graph_rebatch(const struct mt_graph *g, int64_t batch, struct mt_graph **out)
 {
     struct mt_spec x = with_batch(g->value[g->x].spec, batch);
@@ -329,6 +355,11 @@ int mt_graph_rebatch(const struct mt_graph *g, int64_t batch, struct mt_graph **
         hold[i] = (char)gn->held;
     }
     MT_TRY_OR(fail, mt_graph_finish(copy, g->output, g->loss));
+    for (int i = 0; i < g->nnode; i++) {
+        copy->node[i].origin = g->node[i].origin;
+    }
+    keep_place(copy->param, g->param, g->nparam);
+    keep_place(copy->state, g->state, g->nstate);
     mt_graph_hold(copy, hold);
     mt_free(g->ctx, hold);
     *out = copy;

@@ -1,8 +1,8 @@
 /* graph.h -- a network as nodes and values, before any memory or device.
  *
  * Nodes stand in an order in which each comes after what it reads. A value is what a node writes
- * or what comes from outside. Values that share memory (views, in-place results) name one root;
- * gradients belong to roots. */
+ * or what comes from outside. Values that share memory (views, in-place results) name one root,
+ * and their gradients one value. */
 #ifndef MT_GRAPH_GRAPH_H
 #define MT_GRAPH_GRAPH_H
 
@@ -20,6 +20,9 @@ struct mt_value {
     int node, port;        /* who writes it: out[port] of node; node -1: from outside */
     int base;              /* through views: the value it is another shape of; itself if none */
     int root;              /* through views and in-place results: whose memory this is */
+    int grad;              /* whose memory its gradient is: as root, but a result that is its input
+                              in forward only (MT_OP_ALIAS) has one of its own where the input
+                              has other readers */
     int consumers;         /* of a base: operations that read it or a view of it; the output has
                               one more, the caller */
     int needs_grad;        /* some parameter is upstream */
@@ -43,7 +46,8 @@ struct mt_gnode {
     int in[MT_MAXIN], out[MT_MAXIN];       /* values */
     int param[MT_MAXPARAM];                /* of graph.param */
     int state[MT_MAXPARAM];                /* of graph.state */
-    int fused;                             /* its forward is done by the node before it */
+    int fused;                             /* its forward is done by the node before it, or is
+                                              nothing */
     int held;                              /* this process runs it */
     int origin;                            /* node of the whole graph that it stands for */
 };

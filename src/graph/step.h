@@ -18,8 +18,8 @@ enum mt_item_kind { MT_ITEM_VALUE = 0, MT_ITEM_GRAD, MT_ITEM_SAVED, MT_ITEM_SCRA
 
 struct mt_item {
     enum mt_item_kind kind;
-    int id;          /* VALUE, GRAD: root value; SAVED: node * MT_MAXPARAM + i; SCRATCH: node *
-                        MT_SCRATCHES + want of the step */
+    int id;          /* VALUE: root of a value; GRAD: its `grad`; SAVED: node * MT_MAXPARAM + i;
+                        SCRATCH: node * MT_SCRATCHES + want of the step */
     int micro;
 };
 

@@ -6,6 +6,7 @@
 #include "device/dev.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static uint64_t blocks(const struct mt_graph *g)
 {
@@ -64,7 +65,8 @@ int mt_store_new(struct mt_dev *dev, const struct mt_graph *g, const struct mt_o
     struct mt_store *s = NULL;
     int st;
 
-    MT_CHECK(mt_graph_weights(g) > 0, MOTLEY_ECONFIG, "the network has no weights to train");
+    MT_CHECK(mt_graph_weights(g) > 0 || g->value[g->output].needs_grad, MOTLEY_ECONFIG,
+             "the network has no weights to train");
     MT_TRY(check_room(dev, g, optim, more));
     MT_TRY(MT_NEW(g->ctx, &s));
     s->ctx = g->ctx;
@@ -107,6 +109,43 @@ void mt_store_free(struct mt_store *s)
     mt_free(s->ctx, s);
 }
 
+/* The part of a drawn parameter that this process holds: [first, first + n) of dimension `axis`. */
+static void cut(const struct mt_gparam *p, const float *full, float *part)
+{
+    int64_t outer = 1, inner = 1, n, from;
+
+    for (int d = 0; d < p->full.rank; d++) {
+        outer *= d < p->axis ? p->full.dim[d] : 1;
+        inner *= d > p->axis ? p->full.dim[d] : 1;
+    }
+    from = p->first * inner;
+    n = p->desc.spec.dim[p->axis] * inner;
+    inner *= p->full.dim[p->axis];
+    for (int64_t o = 0; o < outer; o++) {
+        memcpy(part + o * n, full + o * inner + from, (size_t)n * sizeof *part);
+    }
+}
+
+/* First values of what this process holds of a parameter: those of the whole network. */
+static int draw(struct mt_store *s, const struct mt_gparam *p, uint64_t seed, float *dst)
+{
+    struct mt_param whole = p->desc;
+    float *full = NULL;
+    int st;
+
+    if (mt_spec_equal(&p->full, &p->desc.spec)) {
+        return mt_init_fill(s->ctx, &p->desc, p->name, seed, dst);
+    }
+    whole.spec = p->full;
+    MT_TRY(MT_NEW_N(s->ctx, mt_spec_count(&p->full), &full));
+    st = mt_init_fill(s->ctx, &whole, p->name, seed, full);
+    if (st == MOTLEY_OK) {
+        cut(p, full, dst);
+    }
+    mt_free(s->ctx, full);
+    return st;
+}
+
 static int init_list(struct mt_store *s, const struct mt_gparam *list, int n, struct mt_buf *buf,
                      uint64_t seed)
 {
@@ -119,7 +158,7 @@ static int init_list(struct mt_store *s, const struct mt_gparam *list, int n, st
             continue;
         }
         MT_TRY(MT_NEW_N(s->ctx, r->hi - r->lo, &host));
-        st = mt_init_fill(s->ctx, &list[i].desc, list[i].name, seed, host);
+        st = draw(s, &list[i], seed, host);
         if (st == MOTLEY_OK) {
             st = mt_buf_write(buf, r->lo * 4, (r->hi - r->lo) * 4, host);
         }

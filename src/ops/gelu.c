@@ -60,6 +60,7 @@ const struct mt_op mt_op_gelu = {
     .name = "gelu",
     .doc = "Gaussian error linear unit, exact or tanh form",
     .attrs = attrs,
+    .flags = MT_OP_EACH,
     .keep = MT_KEEP_IN,
     .kernels = kernels,
     .infer = mt_node_elementwise,

@@ -12,6 +12,7 @@
 #include "ops/op.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { SIZE, BIAS, INIT, GAIN };                  /* attributes */
 enum { WEIGHT, BIAS_PARAM };                      /* parameters */
@@ -157,11 +158,25 @@ static void cost(const struct mt_node *n, struct mt_cost *c)
     c->param_bytes = 4 * (R * I + I * O + (1 + bias) * R * O + bias * O);
 }
 
+/* By columns: rows [lo, hi) of w and as much of b. By rows: columns of w, and b once. */
+static void split(const struct mt_node *n, const struct mt_division *how, struct mt_shard *out)
+{
+    int rows = how->by == MT_OP_ROWS;
+
+    memcpy(out->attr, n->attr, sizeof out->attr);
+    out->attr[SIZE].i = rows ? mt_attr_int(n, SIZE) : how->hi - how->lo;
+    out->attr[BIAS].b = mt_attr_bool(n, BIAS) && (!rows || how->first);
+    out->param[WEIGHT] = (struct mt_shard_param){1, rows, how->lo, how->hi};
+    out->param[BIAS_PARAM] =
+        rows ? (struct mt_shard_param){how->first, 0, 0, mt_attr_int(n, SIZE)}
+             : (struct mt_shard_param){1, 0, how->lo, how->hi};
+}
+
 const struct mt_op mt_op_linear = {
     .name = "linear",
     .doc = "linear layer over the last dimension, y = x W^T + b",
     .attrs = attrs,
-    .flags = MT_OP_FUSES,
+    .flags = MT_OP_FUSES | MT_OP_COLUMNS | MT_OP_ROWS,
     .keep = MT_KEEP_IN,
     .kernels = kernels,
     .infer = infer,
@@ -169,4 +184,5 @@ const struct mt_op mt_op_linear = {
     .fwd = fwd,
     .bwd = bwd,
     .cost = cost,
+    .split = split,
 };

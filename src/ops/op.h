@@ -47,6 +47,14 @@ enum {
     MT_OP_INPLACE = 2,   /* out[0] may lie on in[0] (and din[0] on dout[0]) */
     MT_OP_LOSS = 4,      /* in: prediction, target; out[0]: MT_STATS sums; bwd takes no dout */
     MT_OP_FUSES = 8,     /* fwd applies n->act to its result */
+    MT_OP_ALIAS = 16,    /* forward out[0] is in[0] and no kernel runs; backward is its own */
+    MT_OP_STOPS = 32,    /* no gradient goes through it */
+    /* How the ranks of a stage may divide it (tensor partition); the last two by `split`. */
+    MT_OP_EACH = 64,     /* one input, one output, each element by itself wherever it stands: of a
+                            divided input it gives the part of the output */
+    MT_OP_COLUMNS = 128, /* the last dimension of the output may be divided; the gradient of the
+                            input is then the sum over the parts */
+    MT_OP_ROWS = 256,    /* that of the input; the output is then the sum over the parts */
 };
 
 /* Elements of the output of a loss: sum of the loss, number of terms, hits (correct ones). */
@@ -76,6 +84,32 @@ struct mt_cost {
     double fwd_bytes, data_bytes, param_bytes;   /* memory moved, each tensor once */
 };
 
+/* A part of a node that several processes divide: elements [lo, hi) of the last dimension of its
+ * output (MT_OP_COLUMNS) or of its input (MT_OP_ROWS, and losses). first: no part before it has
+ * any, so what enters a sum once belongs to it. */
+struct mt_division {
+    unsigned by;               /* one of the two flags; 0: a loss */
+    int64_t lo, hi;
+    int first;
+};
+/* What the part is: options of its node, and which elements [lo, hi) of dimension `axis` of each
+ * parameter it holds. The node of the part has the parameters that are held, in their order. */
+struct mt_shard {
+    union mt_attr_val attr[MT_MAXATTR];
+    struct mt_shard_param {
+        int held, axis;
+        int64_t lo, hi;
+    } param[MT_MAXPARAM];
+};
+
+/* A loss over a divided last dimension: each process draws `figures` out of its own columns (in:
+ * those and the target; out: a few numbers a row; no gradient), and judges from those of all (in:
+ * own columns, target, the figures of all parts side by side; as the loss; gradient of the own
+ * columns). Both take the options that `split` of the loss gives. */
+struct mt_op_parts {
+    const struct mt_op *figures, *judge;
+};
+
 struct mt_op {
     const char *name;             /* word in configurations, name of kernel file and of suite */
     const char *doc;              /* one line for `motley info` */
@@ -91,6 +125,8 @@ struct mt_op {
     int (*fwd)(const struct mt_node *n, const struct mt_io *io);
     int (*bwd)(const struct mt_node *n, const struct mt_io *io);  /* NULL: no gradient */
     void (*cost)(const struct mt_node *n, struct mt_cost *c);
+    void (*split)(const struct mt_node *n, const struct mt_division *how, struct mt_shard *out);
+    const struct mt_op_parts *parts;    /* of a loss that may be divided; NULL: it may not */
 };
 
 /* One use of an operation. The graph owns it; an operation fills what infer and prepare say. */

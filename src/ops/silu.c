@@ -24,6 +24,7 @@ static void cost(const struct mt_node *n, struct mt_cost *c)
 const struct mt_op mt_op_silu = {
     .name = "silu",
     .doc = "sigmoid linear unit (swish), x / (1 + exp(-x))",
+    .flags = MT_OP_EACH,
     .keep = MT_KEEP_IN,
     .kernels = kernels,
     .infer = mt_node_elementwise,

@@ -64,18 +64,23 @@ int mt_pipe_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
                 struct mt_pipe **out);
 void mt_pipe_free(struct mt_pipe *p);
 
-/* ---- tp.c: layers divided inside -----------------------------------------------------------
+/* ---- tp.c, tp_rewrite.c, tp_split.c: layers divided inside ---------------------------------
  * A rewrite of the graph: divided layers become parts, with nodes between them that communicate
- * and whose backward is the partner's forward. */
+ * and whose backward is the partner's forward. Values outside of such a stretch of layers, so all
+ * that cross a border of stages, are complete and alike on the ranks of the stage. */
 struct mt_tp;
 
+#define MT_TP_TAG 4999   /* of mt_reduce: no bucket has it */
+
 /* The graph of one rank: `whole` itself copied where its stages have one rank. Sets `origin` of
- * every node, `full`, `axis`, `first` of every parameter. Gives *out. */
+ * every node, and of every parameter what it is of the network's: `full`, `axis`, `first`,
+ * `whole`. Holds what `whole` holds. Gives *out. */
 int mt_tp_rewrite(const struct mt_graph *whole, const struct mt_layout *l, int rank,
                   struct mt_graph **out);
 
 /* The part of parameter `param` of node `node` (of the whole graph) that part `part` of the ranks
- * of its stage in a replica holds: [lo, hi) of dimension `axis`; held 0: none of it. */
+ * of its stage in a replica holds: [lo, hi) of dimension `axis`; held 0: none of it. The slices
+ * that are held tile the parameter, or are all of it each. */
 struct mt_slice {
     int held, axis;
     int64_t lo, hi;
@@ -83,12 +88,15 @@ struct mt_slice {
 int mt_tp_slice(const struct mt_graph *whole, const struct mt_layout *l, int replica, int node,
                 int param, int part, struct mt_slice *out);
 
-/* Turns the steps of communicating nodes into kinds that communicate; makes what they need. Gives
- * *out. */
+/* Turns the steps of communicating nodes into kinds that communicate; makes what they need. Before
+ * mt_dp_new: one step of a layer may become two, and its gradients are complete after the second.
+ * wire: borrowed, joined. Gives *out. */
 int mt_tp_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
               const struct mt_graph *g, const struct mt_layout *l, struct mt_steps *steps,
               struct mt_tp **out);
 void mt_tp_free(struct mt_tp *t);
+
+extern const struct mt_step_kind mt_step_tp_begin, mt_step_tp_end;   /* node, micro, want */
 
 /* ---- par.c: all passes of one executor ----------------------------------------------------- */
 

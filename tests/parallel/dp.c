@@ -6,18 +6,17 @@
  * devices with MOTLEY_DEVICE.
  * Ranks: 1 2 3 4
  * Time: 300 */
-#include "job.h"
+#include "device.h"
 
 #include "base/rng.h"
 #include "config/config.h"
 #include "device/buf.h"
-#include "device/dev.h"
 #include "graph/store.h"
 #include "parallel/par.h"
 
 #include <math.h>
 
-enum { B = 16, IN = 20, OUT = 8, MAXRANKS = 16 };
+enum { B = 16, IN = 20, OUT = 8 };
 
 struct net {
     struct mt_config *config;
@@ -231,32 +230,6 @@ static void run_trial(struct job *j, struct mt_dev *dev, const struct trial *t)
     net_free(&one);
 }
 
-static int open_device(struct job *j, struct mt_dev **dev)
-{
-    struct mt_dev_info *list = NULL, info;
-    const char *want[MAXRANKS], *mine = j->ctx->env.value[MT_ENV_DEVICE];
-    char wish[64], wishes[MAXRANKS][64];
-    int got[MAXRANKS], sharers[MAXRANKS], n = 0;
-
-    JOB_DO(j, mt_dev_prepare(j->ctx));
-    JOB_DO(j, mt_dev_list(j->ctx, &list, &n));
-    if (n > 0 && j->size <= MAXRANKS) {
-        snprintf(wish, sizeof wish, "%s", mine != NULL ? mine : "auto");
-        JOB_DO(j, mt_comm_allgather(j->comm, wish, sizeof wish, wishes));
-        for (int r = 0; r < j->size; r++) {
-            want[r] = wishes[r];
-        }
-        JOB_DO(j, mt_dev_assign(list, n, want, j->size, 1, got, sharers));
-        /* Odd ranks move gradients through pinned memory, as between host and graphics card. */
-        info = list[got[j->rank]];
-        info.unified = info.unified && j->rank % 2 == 0;
-        JOB_DO(j, mt_dev_open(j->ctx, &info, sharers[j->rank], dev));
-        JOB_DO(j, mt_comm_describe(j->comm, mt_dev_info(*dev)->name));
-    }
-    mt_free(j->ctx, list);
-    return n > 0;
-}
-
 #define LINEAR "model: [{linear: 8}]\nloss: mse\noptimizer: {type: sgd, lr: 1}\n"
 #define TWO    "model: [{linear: 16}, {linear: 8}]\nloss: mse\noptimizer: {type: sgd, lr: 1}\n"
 #define NET    "model: [{linear: 16}, tanh, {linear: 8}]\nloss: cross_entropy\n" \
@@ -285,7 +258,7 @@ int main(void)
     char who[256];
 
     job_open(&j);
-    if (!open_device(&j, &dev)) {
+    if (!job_device(&j, &dev)) {
         if (j.rank == 0) {
             printf("SKIP opencl: no device\n");
         }
