@@ -45,6 +45,11 @@ static int is_same(const struct mt_slice *a, const struct mt_slice *b)
     return a->lo == b->lo && a->hi == b->hi && (a->axis == b->axis || a->lo == a->hi);
 }
 
+static int is_apart(const struct mt_slice *a, const struct mt_slice *b)
+{
+    return a->axis == b->axis && (a->hi <= b->lo || a->lo >= b->hi);
+}
+
 static int64_t length(const struct mt_spec *full, int axis)
 {
     return full->rank > 0 ? full->dim[axis] : 1;
@@ -102,7 +107,7 @@ static int find_members(const struct maker *m, const struct where *w, int64_t lo
             struct mt_slice s;
 
             MT_TRY(mt_tp_slice(m->whole, m->l, r, w->node, w->param, p, &s));
-            if (!s.held || is_same(&s, &w->mine) ||
+            if (!s.held || is_apart(&s, &w->mine) || is_same(&s, &w->mine) ||
                 (is_whole(full, &s) && is_whole(full, &w->mine))) {
                 continue;
             }
