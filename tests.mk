@@ -54,6 +54,7 @@ parallel_tests += tests/parallel/coll
 parallel_tests += tests/parallel/comm
 parallel_tests += tests/parallel/dp
 parallel_tests += tests/parallel/tp
+parallel_tests += tests/parallel/pipe
 
 sys_tests =
 sys_tests += tests/sys/accuracy.sh

@@ -36,6 +36,9 @@ int mt_comm_send(struct mt_comm *c, const void *data, size_t bytes, int peer, in
 int mt_comm_recv(struct mt_comm *c, void *data, size_t bytes, int peer, int tag, int *req);
 int mt_comm_test(struct mt_comm *c, int req, int *done);
 int mt_comm_wait(struct mt_comm *c, int req, int peer);   /* until done, as a collective waits */
+void mt_comm_cancel(struct mt_comm *c, int req);          /* forgets it; -1: nothing */
+/* Room for n more of them in flight at a time (< 0: fewer), so that none asks for memory. */
+int mt_comm_reserve(struct mt_comm *c, int n);
 
 /* Small blocking collectives for set-up and bookkeeping. While they wait they watch for death of
  * peers and for the time limit (mt_comm_watch). all: size blocks of `bytes`, by rank. */

@@ -87,7 +87,5 @@ void mt_watch_peers(struct mt_comm *c);              /* find out who can be seen
 /* As send and recv, with a tag of the wire. */
 int mt_comm_start(struct mt_comm *c, void *data, size_t bytes, int peer, int tag, int recv,
                   int *req);
-int mt_comm_reserve(struct mt_comm *c, int n);       /* n more in flight; < 0: fewer */
-void mt_comm_cancel(struct mt_comm *c, int req);     /* -1: nothing */
 
 #endif

@@ -45,7 +45,8 @@ int mt_order_forward(const struct mt_graph *g, int lo, int hi, int micro, struct
 }
 
 /* given[base]: the loss depends on it, and some parameter is before it. Backward of a node starts
- * from the gradients of its outputs: of some of them only would leave the others undefined. */
+ * from the gradients of its outputs: of some of them only would leave the others undefined. A side
+ * branch is not reached and gives its weights no gradient. */
 static int find_reached(const struct mt_graph *g, char *given, char *reached)
 {
     for (int i = g->nnode - 1; i >= 0; i--) {
@@ -68,6 +69,19 @@ static int find_reached(const struct mt_graph *g, char *given, char *reached)
             given[v->base] |= (char)g->value[v->base].needs_grad;
         }
     }
+    return MOTLEY_OK;
+}
+
+int mt_order_reached(const struct mt_graph *g, char *reached)
+{
+    char *given = NULL;
+    int st;
+
+    memset(reached, 0, (size_t)g->nnode);
+    MT_TRY(MT_NEW_N(g->ctx, g->nvalue, &given));
+    st = find_reached(g, given, reached);
+    mt_free(g->ctx, given);
+    MT_TRY(st);
     return MOTLEY_OK;
 }
 
@@ -102,19 +116,17 @@ static int add_backward(const struct mt_graph *g, int i, int micro, unsigned wan
 int mt_order_backward(const struct mt_graph *g, int lo, int hi, int micro, unsigned want,
                       struct mt_steps *out)
 {
-    char *given = NULL, *reached = NULL;   /* a side branch gives its weights no gradient */
+    char *reached = NULL;
     int st = MOTLEY_OK;
 
-    MT_TRY_OR(end, MT_NEW_N(g->ctx, g->nvalue, &given));
-    MT_TRY_OR(end, MT_NEW_N(g->ctx, g->nnode + 1, &reached));
-    MT_TRY_OR(end, find_reached(g, given, reached));
+    MT_TRY(MT_NEW_N(g->ctx, g->nnode + 1, &reached));
+    MT_TRY_OR(end, mt_order_reached(g, reached));
     for (int i = hi - 1; i >= lo; i--) {
         if (g->node[i].held && reached[i]) {
             MT_TRY_OR(end, add_backward(g, i, micro, want, out));
         }
     }
 end:
-    mt_free(g->ctx, given);
     mt_free(g->ctx, reached);
     return st;
 }
@@ -214,6 +226,9 @@ void mt_step_print(const struct mt_graph *g, const struct mt_step *s, char *buf,
         snprintf(name, sizeof name, "%s%s", n->name,
                  n->act != MT_GEMM_NOACT && s->kind == &mt_step_fwd ? " + act" : "");
         used += snprintf(buf + used, (size_t)(room - used), " %-20s micro %d", name, s->micro);
+    }
+    if (s->kind->way != NULL && used < room) {
+        used += snprintf(buf + used, (size_t)(room - used), " %s rank %d", s->kind->way, s->peer);
     }
     if (s->range.hi > s->range.lo && used < room) {
         used += snprintf(buf + used, (size_t)(room - used), " [%" PRIu64 ", %" PRIu64 ")",

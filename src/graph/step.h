@@ -39,12 +39,14 @@ struct mt_step_kind {
     void (*uses)(const struct mt_graph *g, const struct mt_step *s, struct mt_uses *u);
     int computes;     /* it is work of the device: what device.slow makes slower */
     int gives_grad;   /* it writes the gradient of s->value, before any consumer adds to it */
+    const char *way;  /* of kinds that move s->value: "to" or "from" s->peer; NULL: others */
 };
 
 struct mt_step {
     const struct mt_step_kind *kind;
     int node, micro;             /* -1: none */
-    int value;                   /* of steps that move one, else 0 */
+    int value, peer, tag;        /* of steps that move a value: which, the other rank, and the name
+                                    of the message between the two; else 0 */
     unsigned want;               /* bwd: MT_WANT_DATA | MT_WANT_PARAM */
     unsigned acc_in, acc_param;  /* bwd: bits as in struct mt_io */
     struct mt_range range;       /* part of the flat space */
@@ -86,6 +88,9 @@ int mt_order_backward(const struct mt_graph *g, int lo, int hi, int micro, unsig
                       struct mt_steps *out);
 int mt_order_acc(const struct mt_graph *g, int micros, struct mt_steps *out);
 int mt_order_tail(const struct mt_graph *g, int clip, struct mt_steps *out);
+
+/* reached[node], nnode of them: backward passes through it, held or not. */
+int mt_order_reached(const struct mt_graph *g, char *reached);
 
 /* One line: "bwd  linear2  micro 0  writes grad". */
 void mt_step_print(const struct mt_graph *g, const struct mt_step *s, char *buf, int room);

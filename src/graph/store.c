@@ -39,6 +39,9 @@ static int upload_groups(struct mt_store *s, const struct mt_graph *g)
     uint32_t *group = NULL;
     int st = MOTLEY_OK;
 
+    if (blocks(g) == 0) {
+        return MOTLEY_OK;
+    }
     MT_TRY(MT_NEW_N(s->ctx, blocks(g), &group));
     for (int i = 0; i < g->nparam; i++) {
         const struct mt_range *r = &g->param[i].range;
@@ -52,11 +55,14 @@ static int upload_groups(struct mt_store *s, const struct mt_graph *g)
     return st;
 }
 
+/* Of no elements: of one block, so that it is there. */
 static int new_zeroed(struct mt_dev *dev, uint64_t elements, const char *what,
                       struct mt_buf **buf)
 {
-    MT_TRY(mt_buf_new(dev, elements * 4, what, buf));
-    return mt_buf_fill(*buf, 0, elements * 4, 0);
+    uint64_t bytes = (elements > 0 ? elements : MT_FLAT_ALIGN) * 4;
+
+    MT_TRY(mt_buf_new(dev, bytes, what, buf));
+    return mt_buf_fill(*buf, 0, bytes, 0);
 }
 
 int mt_store_new(struct mt_dev *dev, const struct mt_graph *g, const struct mt_optim *optim,
@@ -82,7 +88,7 @@ int mt_store_new(struct mt_dev *dev, const struct mt_graph *g, const struct mt_o
         for (int i = 0; i < optim->kind->nslots; i++) {
             MT_TRY_OR(fail, new_zeroed(dev, s->size, "optimizer state", &s->slot[i]));
         }
-        MT_TRY_OR(fail, mt_buf_new(dev, blocks(g) * 4, "parameter groups", &s->group));
+        MT_TRY_OR(fail, new_zeroed(dev, blocks(g), "parameter groups", &s->group));
         MT_TRY_OR(fail, upload_groups(s, g));
         MT_TRY_OR(fail, new_zeroed(dev, MT_SCALARS, "step scalars", &s->scalar));
     }

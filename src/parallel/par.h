@@ -58,10 +58,10 @@ struct mt_pipe;
 int mt_pipe_order(const struct mt_graph *g, const struct mt_layout *l, int rank,
                   const struct mt_order_opt *opt, struct mt_steps *out);
 
-/* What the sends and receives of a list need. wire: borrowed, joined. Gives *out. */
+/* What the sends and receives of a list need. wire: borrowed, joined. Gives *out, NULL if there
+ * are none. */
 int mt_pipe_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
-                const struct mt_graph *g, const struct mt_layout *l, const struct mt_steps *steps,
-                struct mt_pipe **out);
+                const struct mt_graph *g, const struct mt_steps *steps, struct mt_pipe **out);
 void mt_pipe_free(struct mt_pipe *p);
 
 /* ---- tp.c, tp_rewrite.c, tp_split.c: layers divided inside ---------------------------------
