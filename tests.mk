@@ -35,6 +35,7 @@ unit_tests += tests/unit/layout
 unit_tests += tests/unit/limits
 unit_tests += tests/unit/loader
 unit_tests += tests/unit/loop
+unit_tests += tests/unit/profile
 unit_tests += tests/unit/prog
 unit_tests += tests/unit/rng
 unit_tests += tests/unit/safetensors
@@ -55,6 +56,7 @@ parallel_tests += tests/parallel/comm
 parallel_tests += tests/parallel/dp
 parallel_tests += tests/parallel/tp
 parallel_tests += tests/parallel/pipe
+parallel_tests += tests/parallel/profile
 
 sys_tests =
 sys_tests += tests/sys/accuracy.sh

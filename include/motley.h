@@ -232,6 +232,13 @@ MOTLEY_CALL motley_run_get_info(const motley_run *run, motley_run_info *out);   
 /* What will happen: parameters, steps, arenas, memory and shares. Local. */
 MOTLEY_CALL motley_plan_print(const motley_run *run, motley_line_fn *fn, void *arg);
 
+/* How fast the device of each process does this network, at several numbers of samples, and how
+ * fast messages are: measured at the first call (about two seconds), or read from the file that
+ * `parallel.profile` names. Best with MOTLEY_PLAN: measuring takes device memory. Collective. */
+MOTLEY_CALL motley_profile_print(motley_run *run, motley_line_fn *fn, void *arg);
+/* Writes it as JSON, for `parallel.profile`. Process 0 writes. Collective. */
+MOTLEY_CALL motley_profile_save(motley_run *run, const char *path);
+
 /* ---- training ------------------------------------------------------------------------ */
 
 enum motley_event {

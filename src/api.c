@@ -465,6 +465,22 @@ int motley_plan_print(const motley_run *run, motley_line_fn *fn, void *arg)
     return mt_session_show(run->session, fn, arg);
 }
 
+int motley_profile_print(motley_run *run, motley_line_fn *fn, void *arg)
+{
+    NOT_NULL(run);
+    NOT_NULL(fn);
+    run->ctx->job->shared = 0;
+    return mt_session_show_profile(run->session, fn, arg);
+}
+
+int motley_profile_save(motley_run *run, const char *path)
+{
+    NOT_NULL(run);
+    NOT_NULL(path);
+    run->ctx->job->shared = 0;
+    return mt_session_profile_save(run->session, path);
+}
+
 /* ---- training ------------------------------------------------------------------------ */
 
 int motley_fit(motley_run *run, const motley_fit_opt *opt)

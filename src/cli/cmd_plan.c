@@ -1,39 +1,99 @@
-/* cmd_plan.c -- motley plan: what training would do; nothing is run. */
+/* cmd_plan.c -- motley plan: what training would do; nothing is run, except for measuring. */
 #include "cli/cli.h"
 
+#include <stdlib.h>
+
 static const char help[] =
-    "motley plan CONFIG [key=value ...]\n"
+    "motley plan CONFIG [key=value ...] [--profile[=FILE]] [--save-profile FILE]\n"
     "\n"
     "Shows layers, parameters, the shares of the processes, the list of steps and the memory that\n"
-    "training by CONFIG takes. Data and device are opened, nothing is trained or written.\n";
+    "training by CONFIG takes. Data and device are opened, nothing is trained or written.\n"
+    "\n"
+    "  --profile[=FILE]     also measure how fast the device of each process does each layer, and\n"
+    "                       how fast messages are (about two seconds), or read it from FILE\n"
+    "  --save-profile FILE  write that as JSON, for --profile=FILE and parallel.profile=FILE\n";
 
-int cli_plan(struct cli *cli, int argc, char **argv)
+struct words {
+    int profile;
+    const char *save;
+    char setting[4200];      /* parallel.profile=FILE; "" */
+};
+
+static int read_options(struct cli *cli, int argc, char **argv, struct words *w)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    motley_run_opt opt = MOTLEY_INIT(motley_run_opt);
-    const char *path = NULL, *const *over = NULL;
-    motley_config *config = NULL;
-    motley_run *run = NULL;
-    int c, n = 0, status, code;
+    static const struct option options[] = {{"profile", optional_argument, NULL, 'p'},
+                                            {"save-profile", required_argument, NULL, 's'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    int c;
 
     opterr = cli->prints;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c != 'h') {
+        switch (c) {
+        case 'p':
+            w->profile = 1;
+            snprintf(w->setting, sizeof w->setting, optarg != NULL ? "parallel.profile=%s" : "",
+                     optarg);
+            break;
+        case 's':
+            w->save = optarg;
+            break;
+        case 'h':
+            cli_say(cli, "%s", help);
+            return -1;
+        default:
             return CLI_USAGE;
         }
-        cli_say(cli, "%s", help);
-        return CLI_OK;
+    }
+    return CLI_OK;
+}
+
+static int run_plan(struct cli *cli, const struct words *w, const char *path,
+                    const char *const *over, int n)
+{
+    motley_run_opt opt = MOTLEY_INIT(motley_run_opt);
+    motley_config *config = NULL;
+    motley_run *run = NULL;
+    int status, code;
+
+    opt.mode = MOTLEY_PLAN;
+    status = motley_config_load(cli->ctx, path, over, n, &config);
+    status = status == MOTLEY_OK ? motley_run_new(cli->ctx, config, &opt, &run) : status;
+    status = status == MOTLEY_OK ? motley_plan_print(run, cli_line, cli) : status;
+    if (status == MOTLEY_OK && w->profile) {
+        status = motley_profile_print(run, cli_line, cli);
+    }
+    if (status == MOTLEY_OK && w->save != NULL) {
+        status = motley_profile_save(run, w->save);
+    }
+    code = status < 0 ? cli_fail(cli, status) : CLI_OK;
+    motley_run_free(run);
+    motley_config_free(config);
+    return code;
+}
+
+int cli_plan(struct cli *cli, int argc, char **argv)
+{
+    struct words w = {0};
+    const char *path = NULL, *const *over = NULL, **more;
+    int n = 0, code = read_options(cli, argc, argv, &w);
+
+    if (code != CLI_OK) {
+        return code < 0 ? CLI_OK : code;
     }
     code = cli_config_words(cli, argc, argv, optind, &path, &over, &n);
     if (code != CLI_OK) {
         return code;
     }
-    opt.mode = MOTLEY_PLAN;
-    status = motley_config_load(cli->ctx, path, over, n, &config);
-    status = status == MOTLEY_OK ? motley_run_new(cli->ctx, config, &opt, &run) : status;
-    status = status == MOTLEY_OK ? motley_plan_print(run, cli_line, cli) : status;
-    code = status < 0 ? cli_fail(cli, status) : CLI_OK;
-    motley_run_free(run);
-    motley_config_free(config);
+    more = malloc((size_t)(n + 1) * sizeof *more);
+    if (more == NULL) {
+        return cli_usage(cli, "no memory for %d settings", n);
+    }
+    for (int i = 0; i < n; i++) {
+        more[i] = over[i];
+    }
+    more[n] = w.setting;
+    code = run_plan(cli, &w, path, more, n + (w.setting[0] != '\0'));
+    free(more);
     return code;
 }

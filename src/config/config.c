@@ -178,6 +178,10 @@ static int read_shares(struct mt_config *c)
     if (t == NULL || t->kind == MT_TREE_NULL) {
         return MOTLEY_OK;
     }
+    if (t->kind == MT_TREE_SCALAR && strcmp(t->text, "auto") == 0) {
+        c->parallel.auto_shares = 1;
+        return MOTLEY_OK;
+    }
     if (t->kind == MT_TREE_MAP) {
         MT_TREE_FAIL(t, "'shares' of parallel must be a list of numbers, as in [3, 1]");
     }
@@ -383,6 +387,9 @@ static void print_shares(struct mt_text *out, const struct mt_config *c)
 {
     char num[MT_NUM_ROOM];
 
+    if (c->parallel.auto_shares) {
+        mt_text_add(out, "  shares: auto\n");
+    }
     for (int i = 0; i < c->parallel.nshares; i++) {
         mt_num_print(c->parallel.shares[i], num, sizeof num);
         mt_text_add(out, "%s%s", i == 0 ? "  shares: [" : ", ", num);

@@ -53,6 +53,8 @@ struct mt_config {
         int recompute;
         double shares[MT_MAXSHARES];    /* relative work of replica i; nshares 0: equal */
         int nshares;
+        int auto_shares;                /* `auto`: by measured speed */
+        const char *profile;            /* file of a measured profile; NULL: measure if needed */
         const struct mt_tree *cut;      /* list of layers, NULL: balanced */
         const struct mt_tree *layout;   /* list, or the name of a file; NULL: a regular grid */
         int64_t bucket_bytes;           /* gradients travel in pieces of about this size */

@@ -87,11 +87,13 @@ static const struct mt_attr parallel_attrs[] = {
      .doc = "gradients travel between ranks in pieces of about this size"},
     {"timeout", MT_ATTR_NUM, .def.f = 300, .min = 1, .max = INFINITY,
      .doc = "seconds without a sign of life from another rank before the job gives up"},
+    {"profile", MT_ATTR_TEXT,
+     .doc = "file of `motley plan --save-profile`; without one the ranks measure when they must"},
     {0}};
 static const size_t parallel_at[] = {
     AT(parallel.grid), AT(parallel.data), AT(parallel.stages), AT(parallel.tensor),
     AT(parallel.chunks), AT(parallel.schedule), AT(parallel.recompute),
-    AT(parallel.bucket_bytes), AT(parallel.timeout)};
+    AT(parallel.bucket_bytes), AT(parallel.timeout), AT(parallel.profile)};
 
 static const struct mt_attr checkpoint_attrs[] = {
     {"every", MT_ATTR_INT, .min = -1, .max = INFINITY,
@@ -141,8 +143,8 @@ static const struct row {
     {"loss", "word, or map of one key", "none", NULL},
     {"optimizer", "word or map", "sgd", NULL},
     {"schedule", "word or map", "constant", NULL},
-    {"parallel.shares", "list of numbers, or text as 3:1", "equal",
-     "relative work of replica 0, 1, ...; as many numbers as replicas"},
+    {"parallel.shares", "list of numbers, text as 3:1, or auto", "equal",
+     "relative work of replica 0, 1, ...; as many numbers as replicas; auto: by measured speed"},
     {"parallel.cut", "list of layers", "balanced",
      "the layer that each stage but the first begins with"},
     {"parallel.layout", "list, or a file with one", "none",

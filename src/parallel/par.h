@@ -16,6 +16,13 @@ void mt_share(int64_t rows, const double *weight, int size, int rank, int64_t *l
 /* How many rows each of them gets. */
 void mt_share_counts(int64_t rows, const double *weight, int size, int64_t *count);
 
+/* Rows of a batch for each of n ranks such that the longest time is shortest, by what each takes
+ * against its rows (not falling) and the most that it can have; they add up to batch. Returns the
+ * longest time, or a negative number if all can have less than the batch together. */
+struct mt_curve;
+double mt_share_by_time(int n, const struct mt_curve *curve, const int64_t *most, int64_t batch,
+                        int64_t *rows);
+
 /* ---- dp.c: gradients of what several ranks hold ---------------------------------------------
  * Gradients (and the statistics behind them) are cut into buckets in the order in which backward
  * finishes them. `reduce` after the last writer of a bucket opens a window on it and returns;

@@ -14,8 +14,9 @@
 #include "graph/graph.h"
 #include "parallel/load.h"
 
-#define MT_PROFILE_ALIKE 0.10   /* ranks of a kind differ by no more than this part */
+#define MT_PROFILE_ALIKE 0.15   /* ranks of a kind differ by no more than this part */
 
+struct mt_dev;
 struct mt_optim;
 
 struct mt_profile_seat {        /* what a saved profile is compared with */
@@ -24,7 +25,7 @@ struct mt_profile_seat {        /* what a saved profile is compared with */
 
 struct mt_profile {
     struct mt_ctx *ctx;
-    char network[40];           /* of layers, shapes and optimizer; see mt_profile_network */
+    char network[40];           /* see mt_profile_network */
     int64_t most;               /* the largest number of samples that was asked for */
     double seconds;             /* that measuring took */
     struct mt_profile_seat *seat;   /* by rank */
@@ -48,22 +49,29 @@ int mt_profile_measure(struct mt_dev *dev, struct mt_comm *comm, const struct mt
 void mt_profile_free(struct mt_profile *p);
 
 /* What times belong to: 32 hexadecimal digits of names, shapes and the optimizer's kind. */
-void mt_profile_network(const struct mt_graph *whole, const struct mt_optim *optim, char *out,
-                        size_t room);
+int mt_profile_network(const struct mt_graph *whole, const struct mt_optim *optim, char *out,
+                       size_t room);
+/* The seat of this rank, in bytes that can be compared. */
+void mt_profile_seat(const struct mt_dev *dev, const struct mt_comm *comm, double slow,
+                     struct mt_profile_seat *out);
+
+/* For readers of files: an empty profile for so many ranks. Gives *out. */
+int mt_profile_new(struct mt_ctx *ctx, int nrank, struct mt_profile **out);
 
 /* As JSON (docs/cluster.md). Gives *text (mt_free). Local. */
 int mt_profile_print(const struct mt_profile *p, const struct mt_graph *whole, char **text);
-/* From that text; file: its name in messages. Gives *out. Local. */
+/* From that text; file: its name in messages. network: of mt_profile_network; a profile of another
+ * one is refused. Gives *out. Local. */
 int mt_profile_parse(struct mt_ctx *ctx, const char *text, size_t bytes, const char *file,
-                     const struct mt_graph *whole, struct mt_profile **out);
-/* Refuses a profile of another network, of fewer samples, or of other devices, with the reason.
- * seat: of the ranks of this job. */
-int mt_profile_check(const struct mt_profile *p, const char *file, const char *network,
-                     int64_t most, const struct mt_profile_seat *seat, int size);
+                     const struct mt_graph *whole, const char *network, struct mt_profile **out);
+/* Refuses a profile of fewer samples or of other devices than the ranks of this job have, with the
+ * reason. seat, host (its number): by rank. */
+int mt_profile_check(const struct mt_profile *p, const char *file, int64_t most,
+                     const struct mt_profile_seat *seat, const int *host, int size);
 
-/* Seconds of one rank for a whole step (forward, backward, update) of that many samples: a curve
- * for shares. */
-void mt_profile_step(const struct mt_cluster *c, const struct mt_load *l, int rank,
+/* Seconds of one rank for a whole step (forward, backward, update) against samples: what shares
+ * are made from. */
+void mt_profile_step(const struct mt_cluster *c, const struct mt_graph *whole, int rank,
                      struct mt_curve *out);
 
 #endif

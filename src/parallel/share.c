@@ -6,6 +6,8 @@
  * weights need no arithmetic at all (0.1 + 0.1 + 0.1 is not 3 times 0.1). */
 #include "parallel/par.h"
 
+#include "parallel/load.h"
+
 #include <math.h>
 
 static double weight_of(const double *weight, int i)
@@ -90,4 +92,90 @@ void mt_share_counts(int64_t rows, const double *weight, int size, int64_t *coun
         }
         count[i] += before < left;
     }
+}
+
+/* ---- by time ------------------------------------------------------------------------- */
+
+/* The most rows, up to `most`, that are done within `limit` seconds. */
+static int64_t rows_within(const struct mt_curve *c, int64_t most, double limit)
+{
+    int64_t lo = 0, hi = most;
+
+    while (lo < hi) {
+        int64_t mid = lo + (hi - lo + 1) / 2;
+
+        if (mt_curve_at(c, (double)mid) <= limit) {
+            lo = mid;
+        } else {
+            hi = mid - 1;
+        }
+    }
+    return lo;
+}
+
+static int64_t all_within(int n, const struct mt_curve *curve, const int64_t *most, double limit,
+                          int64_t *rows)
+{
+    int64_t sum = 0;
+
+    for (int i = 0; i < n; i++) {
+        rows[i] = rows_within(&curve[i], most[i], limit);
+        sum += rows[i];
+    }
+    return sum;
+}
+
+/* Who is done first with one row more; -1: nobody may have one. */
+static int first_done(int n, const struct mt_curve *curve, const int64_t *most,
+                      const int64_t *rows)
+{
+    double soonest = INFINITY;
+    int best = -1;
+
+    for (int i = 0; i < n; i++) {
+        double t = mt_curve_at(&curve[i], (double)(rows[i] + 1));
+
+        if (rows[i] < most[i] && t < soonest) {
+            soonest = t;
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* By bisection of the time, to 2^-40 of it; what is then left over goes one by one to whoever is
+ * done first. */
+double mt_share_by_time(int n, const struct mt_curve *curve, const int64_t *most, int64_t batch,
+                        int64_t *rows)
+{
+    double lo = 0, hi = 0, longest = 0;
+    int64_t left;
+
+    for (int i = 0; i < n; i++) {
+        double all = mt_curve_at(&curve[i], (double)(most[i] < batch ? most[i] : batch));
+
+        hi = all > hi ? all : hi;
+    }
+    if (all_within(n, curve, most, hi, rows) < batch) {
+        return -1;
+    }
+    for (int k = 0; k < 40; k++) {
+        double mid = (lo + hi) / 2;
+
+        if (all_within(n, curve, most, mid, rows) > batch) {
+            hi = mid;
+        } else {
+            lo = mid;
+        }
+    }
+    left = batch - all_within(n, curve, most, lo, rows);
+    for (; left > 0; left--) {
+        rows[first_done(n, curve, most, rows)]++;
+    }
+    for (int i = 0; i < n; i++) {
+        double t = rows[i] > 0 ? mt_curve_at(&curve[i], (double)rows[i]) : 0;
+
+        longest = t > longest ? t : longest;
+    }
+    return longest;
 }

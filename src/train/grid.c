@@ -72,7 +72,7 @@ static int read_mesh(const struct mt_session *s, struct mt_mesh *mesh)
     *mesh = (struct mt_mesh){
         .data = (int)data, .stages = (int)c->parallel.stages, .tensor = (int)c->parallel.tensor,
         .chunks = (int)c->parallel.chunks, .schedule = (enum mt_schedule)c->parallel.schedule,
-        .shares = c->parallel.nshares > 0 ? c->parallel.shares : NULL,
+        .shares = s->found != NULL ? s->found : c->parallel.nshares > 0 ? c->parallel.shares : NULL,
         .recompute = c->parallel.recompute};
     return MOTLEY_OK;
 }

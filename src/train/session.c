@@ -241,18 +241,25 @@ static int64_t eval_rows(const struct mt_session *s)
                                            ? s->data->held->n : 0);
 }
 
+/* What a layout is made from. */
+static int plan_whole(struct mt_session *s)
+{
+    s->batch = s->config->train.batch;
+    s->eval_batch = s->config->train.eval_batch > 0 ? s->config->train.eval_batch : s->batch;
+    if (s->opt.mode == MT_SESSION_TRAIN || s->opt.mode == MT_SESSION_PLAN) {
+        MT_TRY(mt_optim_new(s->ctx, s->config->optimizer, &s->optim));
+    }
+    return build_whole(s);
+}
+
 static int plan_all(struct mt_session *s)
 {
     enum mt_session_mode mode = s->opt.mode;
     int has_held = s->data != NULL && s->data->held != NULL;
     int64_t n = s->data != NULL ? s->data->train->n : 0;
 
-    s->batch = s->config->train.batch;
-    s->eval_batch = s->config->train.eval_batch > 0 ? s->config->train.eval_batch : s->batch;
-    MT_TRY(build_whole(s));
     MT_TRY(mt_session_grid(s));
-    if (mode == MT_SESSION_TRAIN || mode == MT_SESSION_PLAN) {
-        MT_TRY(mt_optim_new(s->ctx, s->config->optimizer, &s->optim));
+    if (s->optim != NULL) {
         MT_TRY(plan_task(s, &s->train, MT_TRAIN, 0, most_rows(s, s->batch, n),
                          mt_session_micros(s)));
     }
@@ -424,6 +431,10 @@ static int assemble(struct mt_session *s)
     }
     MT_TRY(mt_job_open_device(job, mt_session_device(job, s->config), s->config->device.share));
     mt_job_limit(job, s->config->device.memory, s->config->device.max_alloc);
+    MT_TRY(mt_job_agree(job, plan_whole(s)));
+    if (s->optim != NULL) {
+        MT_TRY(mt_session_auto_shares(s));
+    }
     MT_TRY(mt_job_agree(job, plan_all(s)));
     if (s->opt.mode == MT_SESSION_PLAN) {
         MT_TRY(mt_job_agree(job, check_sched(s)));
@@ -482,6 +493,8 @@ void mt_session_free(struct mt_session *s)
     mt_free(s->ctx, s->shares);
     mt_graph_free(s->whole);
     mt_optim_free(s->optim);
+    mt_profile_free(s->profile);
+    mt_free(s->ctx, s->found);
     mt_data_close(s->data);
     mt_free(s->ctx, s->loaded);
     mt_free(s->ctx, s);

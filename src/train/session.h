@@ -45,6 +45,7 @@ struct mt_session {
     struct mt_layout *layout;      /* of all processes */
     struct mt_seat_in seat;        /* of this one in it */
     double *shares;                /* of the layout's replicas */
+    double *found;                 /* shares by measured speed; NULL: not asked for */
     int64_t batch, eval_batch;     /* over all processes */
     struct mt_optim *optim;        /* NULL without training */
     struct mt_store *store;
@@ -133,12 +134,18 @@ int mt_session_array_save(struct mt_ctx *ctx, const char *path, const float *a, 
 /* ---- measure.c ----------------------------------------------------------------------- */
 
 /* The profile of this job: measured at the first call, or read from `parallel.profile`. Kept in
- * s->profile. Needs device and data open, and no graph of the session. Collective. */
+ * s->profile. Needs the device open, s->whole and s->optim, and no task. Collective. */
 int mt_session_profile(struct mt_session *s, const struct mt_profile **out);
+/* The same as a file, written by rank 0. Collective. */
+int mt_session_profile_save(struct mt_session *s, const char *path);
+/* With `parallel.shares: auto`: s->found, of the replicas, by measured speed. Collective. */
+int mt_session_auto_shares(struct mt_session *s);
 
 /* ---- show.c -------------------------------------------------------------------------- */
 
 typedef void mt_show_fn(void *arg, const char *line);
 int mt_session_show(const struct mt_session *s, mt_show_fn *fn, void *arg);
+/* Measures or reads it first. Collective. */
+int mt_session_show_profile(struct mt_session *s, mt_show_fn *fn, void *arg);
 
 #endif

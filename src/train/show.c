@@ -184,3 +184,75 @@ int mt_session_show(const struct mt_session *s, mt_show_fn *fn, void *arg)
          s->have_bytes != 0 && s->need_bytes > s->have_bytes ? ": IT DOES NOT FIT" : "");
     return MOTLEY_OK;
 }
+
+/* ---- the profile --------------------------------------------------------------------- */
+
+static void show_kind(const struct out *o, const struct mt_session *s, int kind)
+{
+    const struct mt_cluster *c = s->profile->cluster;
+    const struct mt_speed *v = &c->speed[kind];
+    struct mt_curve step = {0};
+    char ranks[128] = "";
+    size_t used = 0;
+
+    for (int r = 0; r < c->nrank && used + 16 < sizeof ranks; r++) {
+        if (c->kind[r] == kind) {
+            mt_profile_step(c, s->whole, r, &step);
+            used += (size_t)snprintf(ranks + used, sizeof ranks - used, "%s%d",
+                                     used > 0 ? ", " : "", r);
+        }
+    }
+    line(o, "  kind %d: %s, rank %s", kind, v->name, ranks);
+    line(o, "    memory %.1f MiB, largest allocation %.1f MiB; update %.3g ns a weight; %.3g us a "
+            "step beyond the layers", v->memory_bytes / (1 << 20),
+         v->max_alloc_bytes / (1 << 20), 1e9 * v->update, 1e6 * v->step);
+    for (int k = 0; k < step.n; k++) {
+        line(o, "    %6.0f samples: %10.4g ms a step, %10.4g samples/s", step.rows[k],
+             1e3 * step.seconds[k], step.rows[k] / step.seconds[k]);
+    }
+    line(o, "    us a sample:          forward  data gradient  parameter gradient");
+    for (int i = 0; i < s->whole->nnode; i++) {
+        double us[MT_WORKS];
+
+        for (int w = 0; w < MT_WORKS; w++) {
+            const struct mt_curve *curve = &v->curve[i][w];
+
+            us[w] = 1e6 * curve->seconds[curve->n - 1] / curve->rows[curve->n - 1];
+        }
+        line(o, "    %-18s %10.3g %14.3g %19.3g", s->whole->node[i].n.name, us[MT_WORK_FWD],
+             us[MT_WORK_DATA], us[MT_WORK_PARAM]);
+    }
+}
+
+static void show_path(const struct out *o, const char *what, const struct mt_path *p)
+{
+    line(o, "  %s: %.3g us, %.3g MB/s", what, 1e6 * p->latency, p->bandwidth / 1e6);
+}
+
+int mt_session_show_profile(struct mt_session *s, mt_show_fn *fn, void *arg)
+{
+    const struct out o = {fn, arg};
+    const struct mt_profile *p = NULL;
+    char what[64];
+
+    MT_TRY(mt_session_profile(s, &p));
+    line(&o, "profile: %s%s, %.2f s of measuring", s->config->parallel.profile != NULL ? "from "
+         : "measured", s->config->parallel.profile != NULL ? s->config->parallel.profile : "",
+         p->seconds);
+    for (int k = 0; k < p->cluster->nkind; k++) {
+        show_kind(&o, s, k);
+    }
+    if (p->cluster->nrank > 1) {
+        line(&o, "messages, one direction:");
+        show_path(&o, "ranks of one host", &p->cluster->local);
+    }
+    for (int i = 0; p->cluster->between != NULL && i < p->cluster->nhost * p->cluster->nhost; i++) {
+        int a = i / p->cluster->nhost, b = i % p->cluster->nhost;
+
+        if (a < b) {
+            snprintf(what, sizeof what, "host %d and host %d", a, b);
+            show_path(&o, what, &p->cluster->between[i]);
+        }
+    }
+    return MOTLEY_OK;
+}
