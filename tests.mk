@@ -57,6 +57,7 @@ parallel_tests += tests/parallel/dp
 parallel_tests += tests/parallel/tp
 parallel_tests += tests/parallel/pipe
 parallel_tests += tests/parallel/profile
+parallel_tests += tests/parallel/grid
 
 sys_tests =
 sys_tests += tests/sys/accuracy.sh
