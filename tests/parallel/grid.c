@@ -290,7 +290,7 @@ static void run_trial(struct job *j, struct mt_job *job, const struct trial *t, 
         worst = d > worst || d != d ? d : worst;
     }
     /* Rounding of sums of at most 16 rows in another order, carried through 20 steps of Adam. */
-    JOB_CHECK(j, worst <= (exact ? 0 : 2e-5), "%s: loss differs by %g", name, worst);
+    JOB_CHECK(j, worst <= (exact ? 0 : 2e-6), "%s: loss differs by %g", name, worst);
     compare_weights(j, s, &a, exact ? 0 : 1e-3, name);
     JOB_DO(j, mt_session_compare(s));
     if (j->rank == 0) {
