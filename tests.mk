@@ -15,6 +15,7 @@ unit_tests =
 unit_tests += tests/unit/api
 unit_tests += tests/unit/assign
 unit_tests += tests/unit/attr
+unit_tests += tests/unit/balance
 unit_tests += tests/unit/base
 unit_tests += tests/unit/ckpt
 unit_tests += tests/unit/config
@@ -58,6 +59,7 @@ parallel_tests += tests/parallel/tp
 parallel_tests += tests/parallel/pipe
 parallel_tests += tests/parallel/profile
 parallel_tests += tests/parallel/grid
+parallel_tests += tests/parallel/reshare
 
 sys_tests =
 sys_tests += tests/sys/accuracy.sh
@@ -72,6 +74,7 @@ sys_tests += tests/sys/mixed.sh
 sys_tests += tests/sys/scalar.sh
 sys_tests += tests/sys/stages.sh
 sys_tests += tests/sys/options.sh
+sys_tests += tests/sys/rebalance.sh
 sys_tests += tests/sys/resume.sh
 sys_tests += tests/sys/trace.sh
 

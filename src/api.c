@@ -425,9 +425,10 @@ void motley_run_free(motley_run *run)
 
 static const struct mt_graph *graph_of(const struct mt_session *s)
 {
-    return s->train.graph != NULL  ? s->train.graph
-           : s->eval.graph != NULL ? s->eval.graph
-                                   : s->predict.graph;
+    return s->first != NULL         ? s->first
+           : s->train.graph != NULL ? s->train.graph
+           : s->eval.graph != NULL  ? s->eval.graph
+                                    : s->predict.graph;
 }
 
 int motley_run_get_info(const motley_run *run, motley_run_info *out)

@@ -61,6 +61,10 @@ const char *mt_comm_who(const struct mt_comm *c, int rank, char *buf, size_t roo
  * signal handler; half a minute of silence after it is set ends a wait with MOTLEY_ESTOP. */
 void mt_comm_watch(struct mt_comm *c, double timeout, const volatile int *stop);
 
+/* What all ranks are at, for messages about one that does not answer: "training step", 120. what:
+ * a text that stays; NULL: nothing in particular. */
+void mt_comm_doing(struct mt_comm *c, const char *what, int64_t number);
+
 /* The rank that speaks for the job: the lowest not known to be dead. */
 int mt_comm_speaker(const struct mt_comm *c);
 

@@ -71,6 +71,8 @@ struct mt_comm {
     uint64_t completed_seen;
     double progress_at, scanned_at;
     double timeout;
+    const char *doing;            /* mt_comm_doing */
+    int64_t doing_number;
     const volatile int *stop;
     double stop_at;               /* when stop was first seen; 0: not yet */
     int broken;                   /* a wait was given up: no orderly end is possible */

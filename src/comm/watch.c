@@ -102,6 +102,12 @@ void mt_comm_watch(struct mt_comm *c, double timeout, const volatile int *stop)
     c->stop = stop;
 }
 
+void mt_comm_doing(struct mt_comm *c, const char *what, int64_t number)
+{
+    c->doing = what;
+    c->doing_number = number;
+}
+
 int mt_comm_describe(struct mt_comm *c, const char *device)
 {
     char (*all)[MT_DEVICE_ROOM] = NULL;
@@ -180,10 +186,17 @@ static int scan(struct mt_comm *c, double now, double waited)
     return MOTLEY_OK;
 }
 
+/* " in training step 120", or nothing. */
+static const char *doing(const struct mt_comm *c, char *buf, size_t room)
+{
+    snprintf(buf, room, c->doing != NULL ? " in %s %" PRId64 : "", c->doing, c->doing_number);
+    return buf;
+}
+
 int mt_comm_idle(struct mt_comm *c, double seconds_waited, int peer)
 {
     double now = mt_comm_clock(), waited = seconds_waited;
-    char who[256];
+    char who[256], where[64];
 
     if (c->completed != c->completed_seen || c->progress_at <= 0) {
         c->completed_seen = c->completed;
@@ -202,13 +215,16 @@ int mt_comm_idle(struct mt_comm *c, double seconds_waited, int peer)
     }
     if (c->timeout > 0 && waited > c->timeout) {
         c->broken = 1;
-        MT_FAIL(MOTLEY_ECOMM, "%s did not answer for %.0f s (the time limit)",
-                peer >= 0 ? mt_comm_who(c, peer, who, sizeof who) : "a rank", waited);
+        MT_FAIL(MOTLEY_ECOMM, "%s did not answer for %.0f s (parallel.timeout)%s: it hangs, or its "
+                "host or the way there is gone",
+                peer >= 0 ? mt_comm_who(c, peer, who, sizeof who) : "a rank", waited,
+                doing(c, where, sizeof where));
     }
     if (c->stop_at > 0 && waited > STOP_S && now - c->stop_at > STOP_S) {
         c->broken = 1;
-        MT_FAIL(MOTLEY_ESTOP, "asked to stop, and %s did not answer for %.0f s",
-                peer >= 0 ? mt_comm_who(c, peer, who, sizeof who) : "a rank", waited);
+        MT_FAIL(MOTLEY_ESTOP, "asked to stop, and %s did not answer for %.0f s%s",
+                peer >= 0 ? mt_comm_who(c, peer, who, sizeof who) : "a rank", waited,
+                doing(c, where, sizeof where));
     }
     return MOTLEY_OK;
 }

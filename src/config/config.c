@@ -304,6 +304,16 @@ static int check_train(struct mt_config *c)
     return MOTLEY_OK;
 }
 
+/* Who lets grid or shares be chosen by measured speed wants them to follow it, too. */
+static void settle_rebalance(struct mt_config *c)
+{
+    int measured = c->parallel.grid || c->parallel.auto_shares;
+
+    if (measured && mt_tree_get(mt_tree_get(c->root, "parallel"), "rebalance") == NULL) {
+        c->parallel.rebalance = MT_REBALANCE_AUTO;
+    }
+}
+
 static int read_all(struct mt_config *c, const char *text, size_t bytes, const char *file,
                     const char *const *over, int n)
 {
@@ -319,6 +329,7 @@ static int read_all(struct mt_config *c, const char *text, size_t bytes, const c
     MT_TRY(read_shares(c));
     MT_TRY(read_layout(c));
     MT_TRY(check_train(c));
+    settle_rebalance(c);
     return settle_names(c, file);
 }
 

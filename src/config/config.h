@@ -15,6 +15,8 @@ struct mt_ctx;
 
 #define MT_MAXSHARES 256
 
+enum { MT_REBALANCE_OFF = 0, MT_REBALANCE_AUTO };   /* the words of parallel.rebalance */
+
 struct mt_config {
     struct mt_ctx *ctx;
     struct mt_tree *root;               /* everything, after overrides */
@@ -59,6 +61,8 @@ struct mt_config {
         const struct mt_tree *layout;   /* list, or the name of a file; NULL: a regular grid */
         int64_t bucket_bytes;           /* gradients travel in pieces of about this size */
         double timeout;                 /* seconds without progress of a peer before giving up */
+        int rebalance;                  /* MT_REBALANCE_* */
+        double rebalance_gain;          /* a step must become so many times shorter */
     } parallel;
 
     struct {

@@ -89,11 +89,16 @@ static const struct mt_attr parallel_attrs[] = {
      .doc = "seconds without a sign of life from another rank before the job gives up"},
     {"profile", MT_ATTR_TEXT,
      .doc = "file of `motley plan --save-profile`; without one the ranks measure when they must"},
+    {"rebalance", MT_ATTR_WORD, .words = "off auto",
+     .doc = "auto: shares follow the measured speed of the ranks while training"},
+    {"rebalance_gain", MT_ATTR_NUM, .def.f = 1.05, .min = 1, .max = 100,
+     .doc = "shares move when a step is expected to become so many times shorter"},
     {0}};
 static const size_t parallel_at[] = {
     AT(parallel.grid), AT(parallel.data), AT(parallel.stages), AT(parallel.tensor),
     AT(parallel.chunks), AT(parallel.schedule), AT(parallel.recompute),
-    AT(parallel.bucket_bytes), AT(parallel.timeout), AT(parallel.profile)};
+    AT(parallel.bucket_bytes), AT(parallel.timeout), AT(parallel.profile),
+    AT(parallel.rebalance), AT(parallel.rebalance_gain)};
 
 static const struct mt_attr checkpoint_attrs[] = {
     {"every", MT_ATTR_INT, .min = -1, .max = INFINITY,
@@ -143,6 +148,7 @@ static const struct row {
     {"loss", "word, or map of one key", "none", NULL},
     {"optimizer", "word or map", "sgd", NULL},
     {"schedule", "word or map", "constant", NULL},
+    {"parallel.rebalance", NULL, "auto with grid: auto or shares: auto, else off", NULL},
     {"parallel.shares", "list of numbers, text as 3:1, or auto", "equal",
      "relative work of replica 0, 1, ...; as many numbers as replicas; auto: by measured speed"},
     {"parallel.cut", "list of layers", "balanced",

@@ -53,6 +53,7 @@ struct mt_dp {
     int flying;                          /* sums in flight */
     double flying_since;
     double over_at;                      /* the last gradients were seen on the host; 0: not yet */
+    double waited_at;                    /* the last `wait` step was over */
     struct mt_dp_times times;
 };
 
@@ -181,7 +182,7 @@ static int run_wait(struct mt_exec *x, const struct mt_step *s)
     double begun = mt_comm_clock(), now;
 
     MT_TRY(mt_wire_wait(dp->wire, is_idle, &dp->bucket[s->ticket]));
-    now = mt_comm_clock();
+    dp->waited_at = now = mt_comm_clock();
     if (dp->over_at > 0 && now > dp->over_at) {
         dp->times.exposed += now - (dp->over_at > begun ? dp->over_at : begun);
     }
@@ -197,6 +198,11 @@ struct mt_dp_times mt_dp_times(struct mt_dp *dp)
 
     memset(&dp->times, 0, sizeof dp->times);
     return t;
+}
+
+struct mt_dp_clock mt_dp_clock(const struct mt_dp *dp)
+{
+    return (struct mt_dp_clock){dp->over_at, dp->waited_at};
 }
 
 /* ---- the pass ----------------------------------------------------------------------------- */

@@ -52,6 +52,13 @@ struct mt_dp_times {
 };
 struct mt_dp_times mt_dp_times(struct mt_dp *dp);
 
+/* Times of mt_comm_clock in the last step, for measuring how long this process computes. */
+struct mt_dp_clock {
+    double over;      /* the last gradients were seen on the host */
+    double waited;    /* all sums were there */
+};
+struct mt_dp_clock mt_dp_clock(const struct mt_dp *dp);
+
 /* ---- pipe.c: stages ------------------------------------------------------------------------
  * A process holds the nodes of its stages; what crosses a cut is sent to the neighbour: values
  * forward, their gradients back. A value that is read stages later is handed on by each stage

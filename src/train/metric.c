@@ -95,12 +95,28 @@ static const char *event_name(int event)
     return event >= 0 && event <= MOTLEY_AT_END ? name[event] : "other";
 }
 
-int mt_metric_write(struct mt_metric *m, const motley_progress *p)
+/* Takes the object as one line. */
+static int write_line(struct mt_metric *m, struct mt_json *j)
 {
-    struct mt_json j;
     char *text = NULL;
     ssize_t done;
     size_t len;
+
+    MT_TRY(mt_json_take(j, &text));
+    len = strlen(text);
+    text[len] = '\n';   /* in place of its end */
+    do {
+        done = write(m->fd, text, len + 1);
+    } while (done < 0 && errno == EINTR);
+    mt_free(m->ctx, text);
+    MT_CHECK(done == (ssize_t)len + 1, MOTLEY_EFILE, "%s: cannot be written: %s", m->path,
+             done < 0 ? strerror(errno) : "no room");
+    return MOTLEY_OK;
+}
+
+int mt_metric_write(struct mt_metric *m, const motley_progress *p)
+{
+    struct mt_json j;
 
     mt_json_init(&j, m->ctx, 0);
     mt_json_map(&j, NULL);
@@ -128,14 +144,24 @@ int mt_metric_write(struct mt_metric *m, const motley_progress *p)
         mt_json_text(&j, "reason", p->reason);
     }
     mt_json_end(&j);
-    MT_TRY(mt_json_take(&j, &text));
-    len = strlen(text);
-    text[len] = '\n';   /* in place of its end */
-    do {
-        done = write(m->fd, text, len + 1);
-    } while (done < 0 && errno == EINTR);
-    mt_free(m->ctx, text);
-    MT_CHECK(done == (ssize_t)len + 1, MOTLEY_EFILE, "%s: cannot be written: %s", m->path,
-             done < 0 ? strerror(errno) : "no room");
-    return MOTLEY_OK;
+    return write_line(m, &j);
+}
+
+int mt_metric_shares(struct mt_metric *m, const motley_progress *p, const int64_t *rows, int n)
+{
+    struct mt_json j;
+
+    mt_json_init(&j, m->ctx, 0);
+    mt_json_map(&j, NULL);
+    mt_json_text(&j, "event", "shares");
+    mt_json_int(&j, "step", p->step);
+    mt_json_int(&j, "epoch", p->epoch);
+    mt_json_num(&j, "seconds", p->seconds);
+    mt_json_list(&j, "rows");
+    for (int i = 0; i < n; i++) {
+        mt_json_int(&j, NULL, rows[i]);
+    }
+    mt_json_end(&j);
+    mt_json_end(&j);
+    return write_line(m, &j);
 }

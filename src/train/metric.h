@@ -16,5 +16,7 @@ void mt_metric_close(struct mt_metric *m);
 
 /* One line for a report; fields that mean nothing for the event are left out. */
 int mt_metric_write(struct mt_metric *m, const motley_progress *p);
+/* From step p->step + 1 on replica i takes rows[i] samples of a batch. */
+int mt_metric_shares(struct mt_metric *m, const motley_progress *p, const int64_t *rows, int n);
 
 #endif

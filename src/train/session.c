@@ -252,16 +252,19 @@ static int plan_whole(struct mt_session *s)
     return build_whole(s);
 }
 
+static int64_t train_rows(const struct mt_session *s)
+{
+    return most_rows(s, s->batch, s->data != NULL ? s->data->train->n : 0);
+}
+
 static int plan_all(struct mt_session *s)
 {
     enum mt_session_mode mode = s->opt.mode;
     int has_held = s->data != NULL && s->data->held != NULL;
-    int64_t n = s->data != NULL ? s->data->train->n : 0;
 
     MT_TRY(mt_session_grid(s));
     if (s->optim != NULL) {
-        MT_TRY(plan_task(s, &s->train, MT_TRAIN, 0, most_rows(s, s->batch, n),
-                         mt_session_micros(s)));
+        MT_TRY(plan_task(s, &s->train, MT_TRAIN, 0, train_rows(s), mt_session_micros(s)));
     }
     if (mode == MT_SESSION_EVAL || (mode != MT_SESSION_PREDICT && has_held)) {
         MT_TRY(plan_task(s, &s->eval, MT_EVAL, 0, eval_rows(s), eval_micros(s)));
@@ -301,6 +304,20 @@ static int add_passes(struct mt_session *s, struct mt_task *t, int sums)
     return mt_par_new(s->job->dev, s->job->comm, t->graph, &opt, &t->steps, &t->par);
 }
 
+/* The tasks whose rows are a matter of shares. */
+static int start_shared(struct mt_session *s)
+{
+    if (s->train.graph != NULL) {
+        MT_TRY(add_passes(s, &s->train, 1));
+        MT_TRY(start_task(s, &s->train, MT_TRAIN, 0, s->data != NULL ? s->data->train : NULL));
+    }
+    if (s->eval.graph != NULL) {
+        MT_TRY(add_passes(s, &s->eval, 0));
+        MT_TRY(start_task(s, &s->eval, MT_EVAL, 0, s->data != NULL ? s->data->held : NULL));
+    }
+    return MOTLEY_OK;
+}
+
 static int start_all(struct mt_session *s)
 {
     const struct mt_graph *g = s->train.graph != NULL  ? s->train.graph
@@ -312,14 +329,7 @@ static int start_all(struct mt_session *s)
     }
     MT_TRY(mt_store_new(s->job->dev, g, s->optim, 0, &s->store));
     MT_TRY(mt_store_init(s->store, g, s->config->seed));
-    if (s->train.graph != NULL) {
-        MT_TRY(add_passes(s, &s->train, 1));
-        MT_TRY(start_task(s, &s->train, MT_TRAIN, 0, s->data != NULL ? s->data->train : NULL));
-    }
-    if (s->eval.graph != NULL) {
-        MT_TRY(add_passes(s, &s->eval, 0));
-        MT_TRY(start_task(s, &s->eval, MT_EVAL, 0, s->data != NULL ? s->data->held : NULL));
-    }
+    MT_TRY(start_shared(s));
     if (s->predict.graph != NULL) {
         MT_TRY(start_task(s, &s->predict, MT_EVAL, 1, NULL));
     }
@@ -475,6 +485,84 @@ static void free_task(struct mt_task *t)
     mt_plan_free(t->plan);
     mt_steps_fini(&t->steps);
     mt_graph_free(t->graph);
+    memset(t, 0, sizeof *t);
+}
+
+/* ---- new shares ---------------------------------------------------------------------- */
+
+int mt_session_carries(struct mt_session *s, int64_t rows, int *yes)
+{
+    struct mt_task train = {0}, eval = {0};
+    uint64_t bytes = 0;
+    int st = MOTLEY_OK;
+
+    MT_TRY_OR(done, plan_task(s, &train, MT_TRAIN, 0, rows, mt_session_micros(s)));
+    MT_TRY_OR(done, count_task(s, &train, 0, &bytes));
+    if (s->data != NULL && s->data->held != NULL) {
+        int64_t part = (rows * s->eval_batch + s->batch - 1) / s->batch;
+
+        MT_TRY_OR(done, plan_task(s, &eval, MT_EVAL, 0, part, eval_micros(s)));
+        MT_TRY_OR(done, count_task(s, &eval, 0, &bytes));
+    }
+    bytes += mt_store_bytes(train.graph, s->optim);
+    *yes = s->have_bytes == 0 || bytes <= s->have_bytes;
+done:
+    free_task(&eval);
+    free_task(&train);
+    return st;
+}
+
+/* Rows to plan for when shares move: rounded up, four values for each power of two. So most moves
+ * need no new plan, and products have sizes that were met, and checked, before. */
+static int64_t roomy(const struct mt_session *s, int64_t rows)
+{
+    int64_t step = 1;
+
+    while (step * 8 <= rows) {
+        step *= 2;
+    }
+    rows = (rows + step - 1) / step * step;
+    return rows < s->batch ? rows : s->batch;
+}
+
+static int has_room(const struct mt_task *t, int64_t rows)
+{
+    return t->exec == NULL || (rows <= t->rows && t->rows / 2 <= rows);
+}
+
+static int plan_moved(struct mt_session *s)
+{
+    int64_t rows = roomy(s, train_rows(s));
+    int yes = 0;
+
+    MT_TRY(mt_session_carries(s, rows, &yes));
+    rows = yes ? rows : train_rows(s);
+    MT_TRY(plan_task(s, &s->train, MT_TRAIN, 0, rows, mt_session_micros(s)));
+    if (s->data != NULL && s->data->held != NULL) {
+        rows = yes ? roomy(s, eval_rows(s)) : eval_rows(s);
+        MT_TRY(plan_task(s, &s->eval, MT_EVAL, 0, rows, eval_micros(s)));
+    }
+    return count_memory(s);
+}
+
+int mt_session_rebuild(struct mt_session *s)
+{
+    if (s->train.feed != NULL) {
+        MT_TRY(mt_feed_reset(s->train.feed));
+    }
+    if (s->train.exec != NULL && has_room(&s->train, train_rows(s)) &&
+        has_room(&s->eval, eval_rows(s))) {
+        return MOTLEY_OK;
+    }
+    MT_TRY(mt_dev_finish(s->job->dev));
+    if (s->first == NULL) {
+        s->first = s->train.graph;   /* callers know parameters by its names */
+        s->train.graph = NULL;
+    }
+    free_task(&s->eval);
+    free_task(&s->train);
+    MT_TRY(plan_moved(s));
+    return start_shared(s);
 }
 
 void mt_session_free(struct mt_session *s)
@@ -488,6 +576,7 @@ void mt_session_free(struct mt_session *s)
     free_task(&s->predict);
     free_task(&s->eval);
     free_task(&s->train);
+    mt_graph_free(s->first);
     mt_store_free(s->store);
     mt_layout_free(s->layout);
     mt_free(s->ctx, s->shares);

@@ -46,10 +46,12 @@ struct mt_session {
     struct mt_seat_in seat;        /* of this one in it */
     double *shares;                /* of the layout's replicas */
     double *found;                 /* shares by measured speed; NULL: not asked for */
+    int moves;                     /* how often others were asked for (mt_session_reshare) */
     int64_t batch, eval_batch;     /* over all processes */
     struct mt_optim *optim;        /* NULL without training */
     struct mt_store *store;
     struct mt_task train, eval, predict;
+    struct mt_graph *first;        /* of training, before shares moved; NULL: they never did */
     uint64_t need_bytes, have_bytes;   /* device memory: of this process, of its device */
     struct mt_ckpt_pos pos;        /* where training stands */
     struct mt_profile *profile;    /* NULL: nobody asked */
@@ -64,6 +66,11 @@ void mt_session_free(struct mt_session *s);
 /* Makes the graph for prediction if it is not there yet. Local. */
 int mt_session_need_predict(struct mt_session *s);
 
+/* For reshare.c. Tasks of training and evaluation once more, for the shares of now: between two
+ * steps, on the same weights. A failure leaves them in part; a further call may succeed. */
+int mt_session_rebuild(struct mt_session *s);
+/* Whether the memory of this process carries `rows` rows of a batch, as far as can be counted. */
+int mt_session_carries(struct mt_session *s, int64_t rows, int *yes);
 
 /* Steps that the configuration asks for, 0: unknown; and the rates over them. Gives *out. */
 int mt_session_sched(const struct mt_session *s, int64_t *total, struct mt_sched **out);
@@ -140,6 +147,15 @@ int mt_session_profile(struct mt_session *s, const struct mt_profile **out);
 int mt_session_profile_save(struct mt_session *s, const char *path);
 /* With `parallel.shares: auto`: s->found, of the replicas, by measured speed. Collective. */
 int mt_session_auto_shares(struct mt_session *s);
+
+/* ---- reshare.c ----------------------------------------------------------------------- */
+
+/* From the next step on batches are shared by these weights (one a replica). Call between two
+ * steps, also from the progress of motley_fit: what was read ahead is read again. *taken 0:
+ * some rank cannot carry its new share; the old ones stay, with a warning. Collective. */
+int mt_session_reshare(struct mt_session *s, const double *weight, int *taken);
+/* The most rows of a batch that the memory of this process carries. Local. */
+int mt_session_most_rows(struct mt_session *s, int64_t *rows);
 
 /* ---- show.c -------------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #include "train/train.h"
 
 #include "train/metric.h"
+#include "train/pace.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -15,6 +16,13 @@
 #include <time.h>
 
 #define AGREE_SECONDS 0.2   /* between two questions whether somebody wants to stop */
+
+/* What ranks tell each other between steps. */
+struct word {
+    double stop, over;               /* somebody wants to stop; the time is over (rank 0) */
+    double steps;                    /* until the next exchange (rank 0) */
+    struct mt_pace_note pace;
+};
 
 /* Where in the data a step stands. */
 struct cursor {
@@ -28,6 +36,10 @@ struct loop {
     struct mt_metric *metric;        /* rank 0 with a folder */
     struct mt_sched *sched;
     struct mt_late *late;
+    struct mt_pace *pace;
+    struct word *word;               /* of all ranks */
+    struct mt_pace_note *notes;      /* the part of them that is for the pace */
+    int moves;                       /* s->moves when it was last asked for batches */
     int64_t n, batch, total;         /* samples, samples a step, steps planned (0: unknown) */
     struct cursor ask;               /* next batch to ask for */
     int64_t asked;                   /* steps asked for, since the start */
@@ -168,6 +180,15 @@ static int ask_ahead(struct loop *l)
     return MOTLEY_OK;
 }
 
+/* The next batch to ask for is that of the next step: at the start, and after shares moved. */
+static int ask_anew(struct loop *l)
+{
+    l->ask = (struct cursor){l->s->pos.epoch, l->s->pos.position};
+    l->asked = l->s->pos.step;
+    l->moves = l->s->moves;
+    return ask_ahead(l);
+}
+
 static int one_step(struct loop *l)
 {
     struct mt_session *s = l->s;
@@ -179,10 +200,16 @@ static int one_step(struct loop *l)
     int64_t hi;
     int have = 0;
 
+    if (l->moves != s->moves) {
+        MT_TRY(ask_anew(l));
+    }
+    mt_comm_doing(s->job->comm, "training step", now.step);
     mt_session_share(s, now.rows, &b.first, &hi);
     b.rows = hi - b.first;
+    mt_pace_begin(l->pace);
     MT_TRY(mt_feed_take(s->train.feed, &b.x, &b.y));
     MT_TRY(mt_exec_run(s->train.exec, &b));
+    mt_pace_end(l->pace, now.rows == l->batch || now.rows == l->n);
     mt_feed_done(s->train.feed);
     MT_TRY(ask_ahead(l));
     MT_TRY(mt_late_push(l->late, &now, &old, &have));
@@ -205,6 +232,7 @@ static int evaluate(struct loop *l)
     struct mt_result r;
 
     MT_TRY(catch_up(l));
+    mt_comm_doing(l->s->job->comm, "the evaluation after step", l->s->pos.step);
     MT_TRY(mt_session_eval(l->s, &r));
     p = progress_of(l, MOTLEY_AT_EVAL);
     p.epoch = l->s->pos.epoch + (l->s->pos.position > 0);
@@ -216,6 +244,7 @@ static int evaluate(struct loop *l)
         l->reason = "target";
     }
     clock_gettime(CLOCK_MONOTONIC, &l->mark);
+    mt_pace_mark(l->pace);
     return MOTLEY_OK;
 }
 
@@ -230,6 +259,7 @@ static int save(struct loop *l)
         return MOTLEY_OK;
     }
     MT_TRY(catch_up(l));
+    mt_comm_doing(s->job->comm, "the checkpoint of step", s->pos.step);
     snprintf(path, sizeof path, "%s/step-%" PRId64, l->checkpoints, s->pos.step);
     MT_TRY(mt_session_save(s, path));
     if (s->job->info->rank == 0) {
@@ -240,6 +270,7 @@ static int save(struct loop *l)
     p.path = path;
     MT_TRY(report(l, &p));
     clock_gettime(CLOCK_MONOTONIC, &l->mark);
+    mt_pace_mark(l->pace);
     return MOTLEY_OK;
 }
 
@@ -252,11 +283,14 @@ static int due(const struct loop *l, int64_t every)
     return every == 0 && l->s->pos.position == 0;
 }
 
-/* One small sum: does anybody want to stop, is the time over, when to ask again. */
+/* One small exchange: does anybody want to stop, is the time over, how fast is everybody, when to
+ * ask again. */
 static int agree(struct loop *l)
 {
     const struct mt_config *c = l->s->config;
-    double v[3] = {l->s->job->stop != 0, 0, 0}, each, done;
+    struct word mine = {.stop = l->s->job->stop != 0, .pace = mt_pace_tell(l->pace)};
+    struct mt_pace_note *pace = l->notes;
+    double each, done;
 
     if (l->s->pos.step < l->agree_at) {
         return MOTLEY_OK;
@@ -264,17 +298,25 @@ static int agree(struct loop *l)
     if (l->s->job->info->rank == 0) {
         done = (double)(l->s->pos.step - l->first_step);
         each = done > 0 ? since(&l->begin) / done : AGREE_SECONDS;
-        v[1] = each > 0 && each < AGREE_SECONDS ? AGREE_SECONDS / each : 1;
-        v[1] = v[1] < 1000 ? v[1] : 1000;
-        v[2] = c->train.seconds > 0 && since(&l->begin) >= c->train.seconds;
+        mine.steps = each > 0 && each < AGREE_SECONDS ? AGREE_SECONDS / each : 1;
+        mine.steps = mt_pace_steps(l->pace, mine.steps < 1000 ? mine.steps : 1000, each);
+        mine.over = c->train.seconds > 0 && since(&l->begin) >= c->train.seconds;
     }
-    MT_TRY(mt_comm_sum(l->s->job->comm, v, 3));
-    l->agree_at = l->s->pos.step + (l->s->job->info->size > 1 ? (int64_t)v[1] : 1);
-    if (v[0] > 0) {
-        l->reason = "stop";
-    } else if (v[2] > 0) {
+    MT_TRY(mt_comm_allgather(l->s->job->comm, &mine, sizeof mine, l->word));
+    l->agree_at = l->s->pos.step + (l->s->job->info->size > 1 ? (int64_t)l->word[0].steps : 1);
+    for (int r = 0; r < l->s->job->info->size; r++) {
+        pace[r] = l->word[r].pace;
+        if (l->word[r].stop > 0) {
+            l->reason = "stop";
+        }
+    }
+    if (l->reason == NULL && l->word[0].over > 0) {
         l->reason = "time";
     }
+    if (l->reason == NULL) {
+        MT_TRY(mt_pace_look(l->pace, pace));
+    }
+    mt_pace_mark(l->pace);
     return MOTLEY_OK;
 }
 
@@ -351,15 +393,14 @@ static int run(struct loop *l)
 
     clock_gettime(CLOCK_MONOTONIC, &l->begin);
     l->mark = l->begin;
-    l->first_step = l->agree_at = l->asked = s->pos.step;
-    l->ask = (struct cursor){s->pos.epoch, s->pos.position};
+    l->first_step = l->agree_at = s->pos.step;
     p = progress_of(l, MOTLEY_AT_START);
     p.path = s->loaded;
     MT_TRY(report(l, &p));
     if (l->total > 0 && s->pos.step >= l->total) {
         l->reason = "nothing left to do";
     }
-    MT_TRY(ask_ahead(l));
+    MT_TRY(ask_anew(l));
     while (l->reason == NULL) {
         MT_TRY(one_step(l));
         MT_TRY(between(l));
@@ -370,6 +411,13 @@ static int run(struct loop *l)
     p.reason = l->reason;
     p.seconds_left = 0;
     return report(l, &p);
+}
+
+static int make_pace(struct loop *l)
+{
+    MT_TRY(MT_NEW_N(l->s->ctx, l->s->job->info->size, &l->word));
+    MT_TRY(MT_NEW_N(l->s->ctx, l->s->job->info->size, &l->notes));
+    return mt_pace_new(l->s, l->metric, &l->pace);
 }
 
 int mt_train(struct mt_session *s, const struct mt_train_opt *opt)
@@ -388,13 +436,18 @@ int mt_train(struct mt_session *s, const struct mt_train_opt *opt)
     MT_TRY_OR(done, mt_job_agree(s->job, mt_session_sched(s, &l->total, &l->sched)));
     MT_TRY_OR(done, mt_job_agree(s->job, mt_late_new(s, &l->late)));
     MT_TRY_OR(done, open_folder(l));
+    MT_TRY_OR(done, mt_job_agree(s->job, make_pace(l)));
     MT_TRY_OR(done, run(l));
+    mt_comm_doing(s->job->comm, NULL, 0);
     if (strcmp(l->reason, "stop") == 0) {
         s->job->shared = 1;
         MT_FAIL_OR(done, MOTLEY_ESTOP, "stopped on request after step %" PRId64 "%s", s->pos.step,
                    opt->folder != NULL ? "; --resume continues" : "");
     }
 done:
+    mt_pace_free(l->pace);
+    mt_free(s->ctx, l->notes);
+    mt_free(s->ctx, l->word);
     mt_metric_close(l->metric);
     mt_late_free(l->late);
     mt_sched_free(l->sched);
