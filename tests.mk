@@ -28,6 +28,8 @@ unit_tests += tests/unit/data_synth
 unit_tests += tests/unit/dev
 unit_tests += tests/unit/exec
 unit_tests += tests/unit/gemm
+unit_tests += tests/unit/gemm_edges
+unit_tests += tests/unit/gemm_tune
 unit_tests += tests/unit/graph
 unit_tests += tests/unit/init
 unit_tests += tests/unit/json
@@ -77,6 +79,7 @@ sys_tests += tests/sys/options.sh
 sys_tests += tests/sys/rebalance.sh
 sys_tests += tests/sys/resume.sh
 sys_tests += tests/sys/trace.sh
+sys_tests += tests/sys/tune.sh
 
 structure_tests =
 structure_tests += tests/complete.sh

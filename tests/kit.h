@@ -102,10 +102,10 @@ int mt_suite_run(const struct mt_suite *s, struct mt_dev *dev, const struct mt_c
 int mt_kit_check(const struct mt_suite *s, struct mt_dev *dev, const struct mt_node *like,
                  const struct mt_case *c, const struct mt_check_opt *opt, struct mt_report *r);
 
-/* tests/ops/gemm.c: one product by one provider, at the planned and at smaller sizes; nothing
- * if the provider cannot do it on this device. */
-int mt_kit_gemm(struct mt_dev *dev, const char *provider, const struct mt_gemm *g,
-                uint64_t seed, struct mt_report *r);
+/* tests/ops/gemm.c: one product by one form of a provider, at the planned and at smaller sizes;
+ * nothing if the provider cannot do it on this device. */
+int mt_kit_gemm(struct mt_dev *dev, const char *provider, const char *form,
+                const struct mt_gemm *g, uint64_t seed, struct mt_report *r);
 
 /* A node for a case of a suite: attributes parsed, shapes inferred. text: storage of at least
  * MT_KIT_TEXT bytes for text attributes, must outlive the node. */

@@ -189,7 +189,15 @@ static int check_products(const struct mt_node *like, struct mt_dev *dev,
     for (int i = 0; i < MT_MAXGEMM && st == MOTLEY_OK; i++) {
         for (const char *const *p = mt_gemm_providers();
              n.gemm[i] != NULL && *p != NULL && st == MOTLEY_OK; p++) {
-            st = mt_kit_gemm(dev, *p, mt_gemm_plan_product(n.gemm[i]), opt->seed, r);
+            const struct mt_gemm_plan *plan = n.gemm[i];
+            const char *form = strcmp(*p, mt_gemm_plan_provider(plan)) == 0
+                                   ? mt_gemm_plan_form(plan)
+                                   : "";
+
+            st = mt_kit_gemm(dev, *p, "", mt_gemm_plan_product(plan), opt->seed, r);
+            if (st == MOTLEY_OK && *form != '\0') {   /* the one that tuning chose */
+                st = mt_kit_gemm(dev, *p, form, mt_gemm_plan_product(plan), opt->seed, r);
+            }
         }
     }
     mt_node_unbind(&n);

@@ -21,7 +21,7 @@ struct cli {
 typedef int cli_command_fn(struct cli *cli, int argc, char **argv);
 
 cli_command_fn cli_bench, cli_bench_comm, cli_bench_gemm, cli_bench_limits, cli_bench_ops,
-    cli_check, cli_devices, cli_eval, cli_info, cli_plan, cli_predict, cli_train;
+    cli_check, cli_devices, cli_eval, cli_info, cli_plan, cli_predict, cli_train, cli_tune;
 
 /* After a library function has failed: prints once, returns the exit code for it; a process that
  * failed alone ends the job. */

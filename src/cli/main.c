@@ -26,6 +26,8 @@ static const struct command {
     {"devices", cli_devices, "[--json]", "what OpenCL offers here, and which rank gets what"},
     {"check", cli_check, "[OPERATION ...]", "test every kernel on a device"},
     {"bench", cli_bench, "step CONFIG | ops | gemm | limits | comm", "measure this machine"},
+    {"tune", cli_tune, "[CONFIG [key=value ...]]",
+     "measure which matrix products are fastest here, for all later runs"},
     {"plan", cli_plan, "CONFIG [key=value ...]", "what training would do: steps, memory, shares"},
     {"info", cli_info, "[--ops|--keys|--env|...]", "version, build, operations, settings"},
 };

@@ -11,6 +11,7 @@
 struct mt_buf;
 struct mt_devtrace;
 struct mt_gemm_memo;
+struct mt_gemm_tuning;
 struct mt_kernel;
 struct mt_prog;
 
@@ -30,7 +31,9 @@ struct mt_dev {
     struct mt_prog *progs;              /* prog.c: newest first */
     struct mt_kernel *kernels;
     struct mt_buf *bufs;                /* buf.c: live buffers, newest first */
-    struct mt_gemm_memo *gemm_memo;     /* gemm.c: which providers are right */
+    struct mt_gemm_memo *gemm_memo;     /* gemm_verdict.c: which providers are right */
+    struct mt_gemm_tuning *gemm_tuning; /* gemm_tune.c: which are fast; NULL: not read yet */
+    char clblast_form[256];             /* gemm_clblast.c: parameters given to CLBlast */
     struct mt_devtrace *devtrace;       /* devtrace.c; NULL: no timeline */
     uint64_t launches, allocations, allocated_bytes;
 };

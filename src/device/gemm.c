@@ -1,15 +1,12 @@
 /* gemm.c -- plans of matrix products: which provider, and the epilogue it cannot do itself.
  *
- * The order of the table is the order of preference; `direct` and `tile` offer themselves on CPU
- * devices only, so one order serves all. A provider is used for a shape after it passed
- * gemm_check.c there; verdicts are kept with the device and in the cache folder, one small file
- * each, because a check costs as much as several products and the answer does not change between
- * starts. The first wrong number drops a provider for the whole device: who errs once is not asked
- * again. */
+ * What `motley tune` measured for the class of the product is taken (gemm_tune.c); where it has
+ * not, the first in the order of the table that suits. `direct` and `tile` offer themselves on CPU
+ * devices only, so one order serves all. Nothing is measured here: noise must not decide which
+ * bits a run gets. A provider is used for a shape after it passed gemm_check.c there. */
 #include "device/gemm_impl.h"
 
 #include "base/ctx.h"
-#include "base/file.h"
 #include "base/hash.h"
 #include "config.h"
 #include "device/dev_impl.h"
@@ -66,6 +63,11 @@ const char *mt_gemm_plan_provider(const struct mt_gemm_plan *plan)
     return plan->provider->name;
 }
 
+const char *mt_gemm_plan_form(const struct mt_gemm_plan *plan)
+{
+    return plan->form;
+}
+
 void mt_gemm_plan_free(struct mt_gemm_plan *plan)
 {
     if (plan == NULL) {
@@ -102,7 +104,8 @@ static int check_sizes(const struct mt_gemm *g)
 }
 
 int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,
-                      const struct mt_gemm_provider *provider, struct mt_gemm_plan **out)
+                      const struct mt_gemm_provider *provider, const char *form,
+                      struct mt_gemm_plan **out)
 {
     struct mt_gemm_plan *plan = NULL;
     int st;
@@ -112,8 +115,10 @@ int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,
     plan->g = *g;
     plan->g.batch = g->batch > 0 ? g->batch : 1;
     plan->provider = provider;
+    snprintf(plan->form, sizeof plan->form, "%s", form);
     MT_TRY_OR(fail, mt_kernel_get(dev, "gemm", "gemm_epilogue", NULL, &plan->epilogue));
-    MT_TRY_OR(fail, provider->prepare(dev, &plan->g, &plan->state, &plan->scratch_bytes));
+    MT_TRY_OR(fail, provider->prepare(dev, &plan->g, plan->form, &plan->state,
+                                      &plan->scratch_bytes));
     *out = plan;
     return MOTLEY_OK;
 fail:
@@ -133,180 +138,34 @@ void mt_gemm_kernel_version(const char *file, char *buf, size_t room)
     snprintf(buf, room, "%s %s %s", file, digest[1], digest[0]);
 }
 
-/* ---- verdicts ---------------------------------------------------------------------------- */
-
-/* Everything on which the answer depends, as text. Sizes are exact, not classes: CLBlast changes
- * its path with every multiple of its tiles. */
-static void verdict_text(const struct mt_dev *dev, const struct mt_gemm *g,
-                         const struct mt_gemm_provider *p, char *buf, size_t room)
-{
-    char version[128] = "";
-
-    p->version(version, sizeof version);
-    snprintf(buf, room,
-             "motley gemm verdict 1\ndevice %s\ndriver %s\nversion %s\nplatform %s\n"
-             "provider %s %s\ntrans %d%d m %" PRId64 " n %" PRId64 " k %" PRId64
-             " batch %" PRId64 " ld %" PRId64 " %" PRId64 " %" PRId64 " stride %" PRId64
-             " %" PRId64 " %" PRId64 " alpha %a bias %d act %d %a varies %d\n",
-             dev->info.name, dev->info.driver, dev->info.version, dev->info.platform_name,
-             p->name, version, g->trans_a, g->trans_b, g->m, g->n, g->k, g->batch, g->lda,
-             g->ldb, g->ldc, g->stride_a, g->stride_b, g->stride_c, (double)g->alpha,
-             g->has_bias, (int)g->act, (double)g->slope, g->varies);
-}
-
-static struct mt_gemm_memo *memo_find(struct mt_dev *dev, const struct mt_gemm_provider *p,
-                                      const char *key)
-{
-    for (struct mt_gemm_memo *m = dev->gemm_memo; m != NULL; m = m->next) {
-        if (m->provider == p && (!m->good || strcmp(m->key, key) == 0)) {
-            return m;
-        }
-    }
-    return NULL;
-}
-
-static int memo_add(struct mt_dev *dev, const struct mt_gemm_provider *p, const char *key,
-                    int good)
-{
-    struct mt_gemm_memo *m;
-
-    MT_TRY(MT_NEW(dev->ctx, &m));
-    m->provider = p;
-    snprintf(m->key, sizeof m->key, "%s", key);
-    m->good = good;
-    m->next = dev->gemm_memo;
-    dev->gemm_memo = m;
-    return MOTLEY_OK;
-}
-
-void mt_gemm_memo_free(struct mt_dev *dev)
-{
-    while (dev->gemm_memo != NULL) {
-        struct mt_gemm_memo *m = dev->gemm_memo;
-
-        dev->gemm_memo = m->next;
-        mt_free(dev->ctx, m);
-    }
-}
-
-/* Path of the file of a verdict; 0 where nothing is kept (no folder, or kernels being edited). */
-static int verdict_path(struct mt_dev *dev, const char *key, char *path, size_t room)
-{
-    const struct mt_env *env = &dev->ctx->env;
-    char folder[3072];
-
-    if (env->value[MT_ENV_CL_DIR] != NULL || env->value[MT_ENV_CL_FLAGS] != NULL ||
-        !mt_prog_cache_dir(dev->ctx, folder, sizeof folder)) {
-        return 0;
-    }
-    return snprintf(path, room, "%s/gemm-%s", folder, key) < (int)room;
-}
-
-/* 1: *good and why are as found in the file. A file that cannot be read is no answer. */
-static int verdict_load(struct mt_dev *dev, const char *key, const char *text, int *good,
-                        char *why, size_t room)
-{
-    char path[3200], *data = NULL;
-    size_t bytes, len = strlen(text);
-    int found = 0;
-
-    if (!verdict_path(dev, key, path, sizeof path) || !mt_file_exists(path)) {
-        return 0;
-    }
-    if (mt_file_read(dev->ctx, path, &data, &bytes) < 0) {
-        return 0;
-    }
-    if (bytes > len && memcmp(data, text, len) == 0) {
-        if (strcmp(data + len, "good\n") == 0) {
-            *good = 1;
-            found = 1;
-        } else if (strncmp(data + len, "wrong: ", 7) == 0) {
-            *good = 0;
-            snprintf(why, room, "%.*s", (int)strcspn(data + len + 7, "\n"), data + len + 7);
-            found = 1;
-        }
-    }
-    mt_free(dev->ctx, data);
-    return found;
-}
-
-/* Not being able to write costs a check at the next start, nothing else. */
-static void verdict_save(struct mt_dev *dev, const char *key, const char *text, int good,
-                         const char *why)
-{
-    char path[3200], *data = NULL;
-
-    if (!verdict_path(dev, key, path, sizeof path) ||
-        mt_mem_printf(dev->ctx, &data, "%s%s%s\n", text, good ? "good" : "wrong: ", why) < 0) {
-        return;
-    }
-    if (mt_file_write(dev->ctx, path, data, strlen(data)) < 0) {
-        mt_log(dev->ctx, MT_LOG_DEBUG, "dev", "gemm verdict not kept: %s", mt_err_text());
-    }
-    mt_free(dev->ctx, data);
-}
-
-static int verify(struct mt_dev *dev, const struct mt_gemm *g, const struct mt_gemm_provider *p,
-                  int *good)
-{
-    char text[2048], key[MT_HASH_TEXT], device[256], why[512] = "";
-    struct mt_gemm_memo *memo;
-
-    verdict_text(dev, g, p, text, sizeof text);
-    mt_hash_block(text, strlen(text), key);
-    memo = memo_find(dev, p, key);
-    if (memo != NULL) {
-        *good = memo->good;
-        return MOTLEY_OK;
-    }
-    if (!verdict_load(dev, key, text, good, why, sizeof why)) {
-        MT_TRY(mt_gemm_check(dev, g, p, good, why, sizeof why));
-        verdict_save(dev, key, text, *good, why);
-    }
-    MT_TRY(memo_add(dev, p, key, *good));
-    if (!*good) {
-        mt_log(dev->ctx, MT_LOG_WARN, "dev",
-               "gemm provider %s is dropped on %s: wrong result for %s%s product of %" PRId64
-               " x %" PRId64 " x %" PRId64 ": %s",
-               p->name, mt_cl_device(dev, device, sizeof device), g->trans_a ? "T" : "N",
-               g->trans_b ? "T" : "N", g->m, g->n, g->k, why);
-    }
-    return MOTLEY_OK;
-}
-
 /* ---- choice ------------------------------------------------------------------------------ */
 
-static int dropped(struct mt_dev *dev, const struct mt_gemm_provider *p)
-{
-    const struct mt_gemm_memo *m = memo_find(dev, p, "");
-
-    return m != NULL && !m->good;
-}
-
-/* One provider: *plan stays NULL if it is not to be used. */
+/* One form of a provider: *plan stays NULL if it is not to be used. */
 static int try_provider(struct mt_dev *dev, const struct mt_gemm *g,
-                        const struct mt_gemm_provider *p, struct mt_gemm_plan **plan)
+                        const struct mt_gemm_provider *p, const char *form,
+                        struct mt_gemm_plan **plan)
 {
     struct mt_gemm_plan *made = NULL;
     char device[256];
     int good = 0, st;
 
-    if (dropped(dev, p) || !p->can(dev, g)) {
+    if (mt_gemm_dropped(dev, p, form) || !p->can(dev, g)) {
         return MOTLEY_OK;
     }
-    st = mt_gemm_plan_make(dev, g, p, &made);
+    st = mt_gemm_plan_make(dev, g, p, form, &made);
     if (st == MOTLEY_EMEM) {
         return st;
     }
     if (st < 0) {
         if (st != MOTLEY_EUNSUP) {   /* its kernels do not build here: no reason to fail */
-            mt_log(dev->ctx, MT_LOG_WARN, "dev", "gemm provider %s is dropped on %s: %s",
-                   p->name, mt_cl_device(dev, device, sizeof device), mt_err_text());
-            MT_TRY(memo_add(dev, p, "", 0));
+            mt_log(dev->ctx, MT_LOG_WARN, "dev", "gemm provider %s%s%s is dropped on %s: %s",
+                   p->name, *form != '\0' ? " " : "", form,
+                   mt_cl_device(dev, device, sizeof device), mt_err_text());
+            MT_TRY(mt_gemm_drop(dev, p, form));
         }
         return MOTLEY_OK;
     }
-    st = verify(dev, &made->g, p, &good);
+    st = mt_gemm_verify(dev, &made->g, p, made->form, &good);
     if (st < 0 || !good) {
         mt_gemm_plan_free(made);
         return st;
@@ -319,22 +178,30 @@ int mt_gemm_plan_among(struct mt_dev *dev, const struct mt_gemm *g,
                        const struct mt_gemm_provider *const *table, struct mt_gemm_plan **plan)
 {
     const char *pin = dev->ctx->env.value[MT_ENV_GEMM];
+    const struct mt_gemm_choice *tuned;
     struct mt_gemm_plan *made = NULL;
     char device[256];
     int known = 0;
 
     MT_TRY(check_sizes(g));
+    MT_TRY(mt_gemm_tuned(dev, g, &tuned));
+    for (int i = 0; tuned != NULL && table[i] != NULL && made == NULL; i++) {
+        if (strcmp(tuned->provider, table[i]->name) == 0 &&
+            (pin == NULL || strcmp(pin, tuned->provider) == 0)) {
+            MT_TRY(try_provider(dev, g, table[i], tuned->form, &made));
+        }
+    }
     for (int i = 0; table[i] != NULL && made == NULL; i++) {
         const struct mt_gemm_provider *p = table[i];
 
         if (pin == NULL ? p->suits == NULL || p->suits(dev, g) : strcmp(pin, p->name) == 0) {
             known = 1;
-            MT_TRY(try_provider(dev, g, p, &made));
+            MT_TRY(try_provider(dev, g, p, "", &made));
         }
     }
-    MT_CHECK(known, MOTLEY_ECONFIG,
-             "MOTLEY_GEMM=%s: no such provider here; tile, clblast and plain exist, clblast "
-             "only if motley was built with it",
+    MT_CHECK(known || made != NULL, MOTLEY_ECONFIG,
+             "MOTLEY_GEMM=%s: no such provider here; direct, tile, clblast and plain exist, "
+             "clblast only if motley was built with it",
              pin);
     MT_CHECK(made != NULL || pin == NULL, MOTLEY_EUNSUP,
              "MOTLEY_GEMM=%s: this provider cannot multiply %" PRId64 " x %" PRId64 " x %" PRId64
@@ -354,30 +221,42 @@ int mt_gemm_plan_new(struct mt_dev *dev, const struct mt_gemm *g, struct mt_gemm
     return MOTLEY_OK;
 }
 
-int mt_gemm_plan_with(struct mt_dev *dev, const struct mt_gemm *g, const char *provider,
-                      int unchecked, struct mt_gemm_plan **plan)
+static const struct mt_gemm_provider *find(const char *name)
 {
-    const struct mt_gemm_provider *p = NULL;
+    for (int i = 0; providers[i] != NULL; i++) {
+        if (strcmp(providers[i]->name, name) == 0) {
+            return providers[i];
+        }
+    }
+    return NULL;
+}
+
+int mt_gemm_plan_with(struct mt_dev *dev, const struct mt_gemm *g, const char *provider,
+                      const char *form, int unchecked, struct mt_gemm_plan **plan)
+{
+    const struct mt_gemm_provider *p = find(provider);
     struct mt_gemm_plan *made = NULL;
     char device[256];
 
     MT_TRY(check_sizes(g));
-    for (int i = 0; providers[i] != NULL; i++) {
-        if (strcmp(providers[i]->name, provider) == 0) {
-            p = providers[i];
-        }
-    }
     MT_CHECK(p != NULL, MOTLEY_EUNSUP, "gemm provider %s is not built in", provider);
     if (!unchecked) {
-        MT_TRY(try_provider(dev, g, p, &made));
+        MT_TRY(try_provider(dev, g, p, form, &made));
     } else if (p->can(dev, g)) {
-        MT_TRY(mt_gemm_plan_make(dev, g, p, &made));
+        MT_TRY(mt_gemm_plan_make(dev, g, p, form, &made));
     }
     MT_CHECK(made != NULL, MOTLEY_EUNSUP,
              "gemm provider %s is not for %" PRId64 " x %" PRId64 " x %" PRId64 " on %s",
              provider, g->m, g->n, g->k, mt_cl_device(dev, device, sizeof device));
     *plan = made;
     return MOTLEY_OK;
+}
+
+const char *mt_gemm_form(struct mt_dev *dev, const char *provider, int i)
+{
+    const struct mt_gemm_provider *p = find(provider);
+
+    return i == 0 ? "" : p != NULL && p->forms != NULL ? p->forms(dev, i - 1) : NULL;
 }
 
 /* ---- running ----------------------------------------------------------------------------- */

@@ -7,8 +7,9 @@
  *     the run; bias (N).
  *
  * A provider (direct, tile, clblast, plain) says whether it can do a product on a device, and
- * whether it suits it. For a product the first provider in order that suits it and *passed its
- * check on this device* is taken: before its first use for a shape it computes the product, its
+ * whether it suits it. For a product the fastest is taken that `motley tune` found for this device
+ * and class of sizes; where it has not measured, the first in order that suits. Either must have
+ * *passed its check on this device*: before its first use for a shape it computes the product, its
  * edges and smaller ones on random and on exact data, and the result is compared with the same
  * computed on the host in double, within the bound of the sum's length. One that fails is dropped
  * for this device with one warning. Verdicts are kept in the cache folder. What a provider cannot
@@ -47,6 +48,7 @@ void mt_gemm_plan_free(struct mt_gemm_plan *plan);
 /* Scratch of the device that a run needs, in bytes. */
 uint64_t mt_gemm_plan_scratch(const struct mt_gemm_plan *plan);
 const char *mt_gemm_plan_provider(const struct mt_gemm_plan *plan);
+const char *mt_gemm_plan_form(const struct mt_gemm_plan *plan);   /* "": the provider's choice */
 /* What the plan was made for; batch is at least 1. */
 const struct mt_gemm *mt_gemm_plan_product(const struct mt_gemm_plan *plan);
 
@@ -62,9 +64,12 @@ double mt_gemm_flop(const struct mt_gemm *g);
 
 /* Providers by name, in order of preference; ends in NULL. For bench, check and `motley info`. */
 const char *const *mt_gemm_providers(void);
-/* As mt_gemm_plan_new with one provider, MOTLEY_EUNSUP if it cannot do this product here.
- * unchecked: skip the check (the caller is the check). */
+/* Sizes of tiles and blocks that a provider can be given on a device, as text: number 0 is "", its
+ * own choice; NULL behind the last. */
+const char *mt_gemm_form(struct mt_dev *dev, const char *provider, int i);
+/* As mt_gemm_plan_new with one form of one provider, MOTLEY_EUNSUP if it cannot do this product
+ * here. unchecked: skip the check (the caller is the check). */
 int mt_gemm_plan_with(struct mt_dev *dev, const struct mt_gemm *g, const char *provider,
-                      int unchecked, struct mt_gemm_plan **plan);
+                      const char *form, int unchecked, struct mt_gemm_plan **plan);
 
 #endif

@@ -110,7 +110,7 @@ static void trial_free(struct trial *t)
 }
 
 static int trial_init(struct trial *t, struct mt_dev *dev, const struct mt_gemm *g,
-                      const struct mt_gemm_provider *provider)
+                      const struct mt_gemm_provider *provider, const char *form)
 {
     struct mt_ctx *ctx = mt_dev_ctx(dev);
     const uint64_t f = sizeof(float);
@@ -121,7 +121,7 @@ static int trial_init(struct trial *t, struct mt_dev *dev, const struct mt_gemm 
     t->na = t->g.stride_a * t->g.batch;
     t->nb = t->g.stride_b * t->g.batch;
     t->nc = t->g.stride_c * t->g.batch + GAP;
-    MT_TRY(mt_gemm_plan_make(dev, &t->g, provider, &t->plan));
+    MT_TRY(mt_gemm_plan_make(dev, &t->g, provider, form, &t->plan));
     MT_TRY(MT_NEW_N(ctx, t->na, &t->a));
     MT_TRY(MT_NEW_N(ctx, t->nb, &t->b));
     MT_TRY(MT_NEW_N(ctx, t->g.n, &t->bias));
@@ -327,13 +327,14 @@ static int untouched(const struct trial *t, const struct mt_gemm *now, char *why
 }
 
 int mt_gemm_check(struct mt_dev *dev, const struct mt_gemm *g,
-                  const struct mt_gemm_provider *provider, int *good, char *why, size_t room)
+                  const struct mt_gemm_provider *provider, const char *form, int *good, char *why,
+                  size_t room)
 {
     struct trial t = {.dev = dev};
     int64_t sizes[3];
     int n = 0, ok = 1, st = MOTLEY_OK;
 
-    MT_TRY_OR(done, trial_init(&t, dev, g, provider));
+    MT_TRY_OR(done, trial_init(&t, dev, g, provider, form));
     sizes[n++] = g->varies == 'n' ? t.g.n : g->varies == 'k' ? t.g.k : t.g.m;
     if (g->varies != 0 && sizes[0] > 1) {
         sizes[n++] = 1;

@@ -7,8 +7,15 @@
  * (CLBlast src/routines/levelx/xgemmstridedbatched.cpp). The other batched form is avoided: it
  * uploads its offsets and waits.
  *
- * CLBlast before 1.6.3 gave wrong numbers for some parameter sets (its issues 533, 542); 1.5.3 is
- * what Debian 12 carries, and the check before first use is what protects against them. */
+ * A form is a set of CLBlast's tuning parameters for CLBlastOverrideParameters. CLBlast keeps one
+ * set per device, compiles anew after each change and cannot go back to its own, so all products of
+ * a process should have one form: "" stands for the one that tuning found for the device. CLBlast's
+ * own tuner never tries what a CPU needs, vectors of 8 or 16 and one work-item per tile; local
+ * memory (SA, SB) is pure cost there.
+ *
+ * CLBlast before 1.6.3 gave wrong numbers for some parameter sets (its issues 533, 542: GEMMK=1
+ * with MWG unlike NWG, which no form has); 1.5.3 is what Debian 12 carries, and the check before
+ * first use is what protects against them. */
 #include "config.h"
 
 #if MOTLEY_HAVE_CLBLAST
@@ -20,8 +27,35 @@
 
 #include <clblast_c.h>
 #include <stdio.h>
+#include <string.h>
+
+/* MIN: the size (cubed) below which CLBlast takes its other kernel; parameters of this one. GEMMK is
+ * 0, KREG 1. */
+static const char *const cpu_forms[] = {
+    "MIN=64,KWG=32,KWI=2,MDIMA=1,MDIMC=1,MWG=32,NDIMB=1,NDIMC=1,NWG=8,SA=0,SB=0,STRM=0,STRN=0,"
+    "VWM=16,VWN=8",
+    "MIN=64,KWG=32,KWI=2,MDIMA=1,MDIMC=1,MWG=32,NDIMB=1,NDIMC=1,NWG=12,SA=0,SB=0,STRM=0,STRN=0,"
+    "VWM=16,VWN=4",
+    "MIN=64,KWG=32,KWI=2,MDIMA=1,MDIMC=1,MWG=16,NDIMB=1,NDIMC=1,NWG=16,SA=0,SB=0,STRM=0,STRN=0,"
+    "VWM=16,VWN=16",
+    "MIN=64,KWG=32,KWI=2,MDIMA=1,MDIMC=1,MWG=16,NDIMB=1,NDIMC=1,NWG=8,SA=0,SB=0,STRM=0,STRN=0,"
+    "VWM=8,VWN=8",
+    NULL,
+};
+static const char *const gpu_forms[] = {
+    "MIN=256,KWG=16,KWI=2,MDIMA=8,MDIMC=8,MWG=64,NDIMB=16,NDIMC=16,NWG=64,SA=1,SB=1,STRM=0,STRN=0,"
+    "VWM=4,VWN=2",
+    "MIN=256,KWG=32,KWI=2,MDIMA=16,MDIMC=16,MWG=64,NDIMB=16,NDIMC=16,NWG=64,SA=1,SB=1,STRM=0,"
+    "STRN=0,VWM=4,VWN=4",
+    "MIN=256,KWG=16,KWI=2,MDIMA=16,MDIMC=16,MWG=128,NDIMB=16,NDIMC=16,NWG=128,SA=1,SB=1,STRM=0,"
+    "STRN=0,VWM=4,VWN=4",
+    "MIN=1024,KWG=16,KWI=2,MDIMA=16,MDIMC=16,MWG=128,NDIMB=16,NDIMC=16,NWG=128,SA=1,SB=1,STRM=0,"
+    "STRN=0,VWM=4,VWN=4",
+    NULL,
+};
 
 struct state {
+    char form[MT_GEMM_FORM];
     /* CLBlast takes a whole buffer as scratch, motley has a range: a sub-buffer over it. It is
      * made when the range is first seen and keeps its parent alive, so the handle of the parent
      * identifies it. A sub-buffer is a description, not memory. */
@@ -70,6 +104,51 @@ static int check(struct mt_dev *dev, const char *call, CLBlastStatusCode code)
     return MOTLEY_OK;
 }
 
+static const char *forms(const struct mt_dev *dev, int i)
+{
+    enum { COUNT = sizeof cpu_forms / sizeof *cpu_forms };
+
+    return i >= COUNT ? NULL : dev->info.type == MT_DEV_CPU ? cpu_forms[i] : gpu_forms[i];
+}
+
+/* Gives the device this set of parameters, unless it has it. */
+static int apply(struct mt_dev *dev, const char *form)
+{
+    static const char *const name[] = {"GEMMK", "KREG", "KWG", "KWI", "MDIMA", "MDIMC", "MWG",
+                                       "NDIMB", "NDIMC", "NWG", "SA", "SB", "STRM", "STRN", "VWM",
+                                       "VWN"};
+    enum { COUNT = sizeof name / sizeof *name };
+    const char *names[COUNT];
+    size_t value[COUNT] = {0, 1};
+    int64_t x, least = 0;
+
+    if (strcmp(dev->clblast_form, form) == 0) {
+        return MOTLEY_OK;
+    }
+    MT_CHECK(*form != '\0', MOTLEY_EUNSUP,
+             "CLBlast cannot go back to its own parameters in a process that has changed them");
+    for (int i = 0; i < COUNT; i++) {
+        names[i] = name[i];
+        if (i >= 2) {
+            MT_CHECK(mt_gemm_form_number(form, name[i], &x) && x >= 0, MOTLEY_EUNSUP,
+                     "gemm provider clblast has no form %s", form);
+            value[i] = (size_t)x;
+        }
+    }
+    MT_TRY(check(dev, "CLBlastOverrideParameters",
+                 CLBlastOverrideParameters(dev->id, "Xgemm", CLBlastPrecisionSingle, COUNT, names,
+                                           value)));
+    if (mt_gemm_form_number(form, "MIN", &least)) {
+        names[0] = "XGEMM_MIN_INDIRECT_SIZE";
+        value[0] = (size_t)least;
+        MT_TRY(check(dev, "CLBlastOverrideParameters",
+                     CLBlastOverrideParameters(dev->id, "GemmRoutine", CLBlastPrecisionSingle, 1,
+                                               names, value)));
+    }
+    snprintf(dev->clblast_form, sizeof dev->clblast_form, "%s", form);
+    return MOTLEY_OK;
+}
+
 static int can(struct mt_dev *dev, const struct mt_gemm *g)
 {
     (void)dev;
@@ -98,7 +177,7 @@ static void release(struct mt_dev *dev, void *state)
     mt_free(mt_dev_ctx(dev), s);
 }
 
-static int prepare(struct mt_dev *dev, const struct mt_gemm *g, void **state,
+static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form, void **state,
                    uint64_t *scratch_bytes)
 {
     cl_command_queue queue = mt_dev_queue(dev);
@@ -108,6 +187,10 @@ static int prepare(struct mt_dev *dev, const struct mt_gemm *g, void **state,
     size_t bytes = 0;
     struct state *s = NULL;
 
+    if (*form == '\0') {
+        MT_TRY(mt_gemm_tuned_form(dev, "clblast", &form));
+    }
+    MT_TRY(apply(dev, form));
     /* Offsets of 1 make CLBlast copy all three matrices: the most it can ask for at these or
      * smaller sizes. */
     MT_TRY(check(dev, "CLBlastSGemmTempBufferSize",
@@ -116,6 +199,7 @@ static int prepare(struct mt_dev *dev, const struct mt_gemm *g, void **state,
                                             (size_t)g->k, 1, lda, 1, ldb, 1, ldc, &queue,
                                             &bytes)));
     MT_TRY(MT_NEW(mt_dev_ctx(dev), &s));
+    snprintf(s->form, sizeof s->form, "%s", form);
     if (bytes > 0 && g->batch == 1) {
         s->bytes = bytes;
         *scratch_bytes = bytes + dev->base_align;   /* room to begin where a sub-buffer may */
@@ -161,6 +245,7 @@ static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
     size_t m = (size_t)call->m, n = (size_t)call->n, k = (size_t)call->k;
     size_t lda = (size_t)call->lda, ldb = (size_t)call->ldb, ldc = (size_t)call->ldc;
 
+    MT_TRY(apply(dev, s->form));   /* another plan may have changed it */
     dev->launches++;   /* at least; CLBlast does not say how many */
     if (g->batch > 1) {
         MT_TRY(check(dev, "CLBlastSgemmStridedBatched",
@@ -190,6 +275,7 @@ const struct mt_gemm_provider mt_gemm_clblast = {
     .fuses = 0,
     .version = version,
     .can = can,
+    .forms = forms,
     .prepare = prepare,
     .run = run,
     .release = release,

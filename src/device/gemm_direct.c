@@ -47,13 +47,14 @@ static void release(struct mt_dev *dev, void *state)
     mt_free(mt_dev_ctx(dev), state);
 }
 
-static int prepare(struct mt_dev *dev, const struct mt_gemm *g, void **state,
+static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form, void **state,
                    uint64_t *scratch_bytes)
 {
     int width = mt_gemm_vector(dev), rows = mt_gemm_rows(width), st;
     struct state *s = NULL;
     char defines[160];
 
+    MT_CHECK(*form == '\0', MOTLEY_EUNSUP, "gemm provider direct has no form %s", form);
     MT_TRY(MT_NEW(mt_dev_ctx(dev), &s));
     if (dots(g)) {
         s->rows = width >= 8 ? 4 : 2;   /* DP, DQ of the kernel */

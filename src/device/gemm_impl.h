@@ -7,6 +7,7 @@
 #define MT_DEVICE_GEMM_IMPL_H
 
 #include "device/gemm.h"
+#include "device/gemm_tune.h"
 
 #include <stddef.h>
 
@@ -34,9 +35,12 @@ struct mt_gemm_provider {
     /* Whether it is likely to be the fastest of those behind it in the table: where nothing was
      * measured, the first that suits is taken. NULL: always. */
     int (*suits)(struct mt_dev *dev, const struct mt_gemm *g);
+    /* Forms besides "", its own choice, that tuning tries on this device: "kc=128,flip=1"; NULL
+     * behind the last. NULL: it has none. */
+    const char *(*forms)(const struct mt_dev *dev, int i);
     /* Builds what it needs and says how much scratch a run takes. g: batch at least 1.
-     * MOTLEY_EUNSUP: not this product. Gives *state (release; may stay NULL). */
-    int (*prepare)(struct mt_dev *dev, const struct mt_gemm *g, void **state,
+     * MOTLEY_EUNSUP: not this product, or no such form. Gives *state (release; may stay NULL). */
+    int (*prepare)(struct mt_dev *dev, const struct mt_gemm *g, const char *form, void **state,
                    uint64_t *scratch_bytes);
     /* Enqueues; m, n, k, batch are at least 1. */
     int (*run)(struct mt_dev *dev, const struct mt_gemm *g, void *state,
@@ -53,6 +57,7 @@ struct mt_gemm_plan {
     struct mt_dev *dev;
     struct mt_gemm g;                    /* batch at least 1 */
     const struct mt_gemm_provider *provider;
+    char form[MT_GEMM_FORM];
     void *state;
     uint64_t scratch_bytes;
     struct mt_kernel *epilogue;          /* cl/gemm.cl: gemm_epilogue */
@@ -62,6 +67,7 @@ struct mt_gemm_plan {
 struct mt_gemm_memo {
     struct mt_gemm_memo *next;
     const struct mt_gemm_provider *provider;
+    char form[MT_GEMM_FORM];
     char key[33];
     int good;
 };
@@ -75,11 +81,26 @@ int mt_gemm_plan_among(struct mt_dev *dev, const struct mt_gemm *g,
 /* gemm_check.c: runs the plan's provider on a problem of the plan's shape and compares.
  * *good is 0 and why tells what was wrong; a failing device is an error. */
 int mt_gemm_check(struct mt_dev *dev, const struct mt_gemm *g,
-                  const struct mt_gemm_provider *provider, int *good, char *why, size_t room);
+                  const struct mt_gemm_provider *provider, const char *form, int *good, char *why,
+                  size_t room);
+
+/* gemm_verdict.c: the same, asked once for each product and form. */
+int mt_gemm_verify(struct mt_dev *dev, const struct mt_gemm *g, const struct mt_gemm_provider *p,
+                   const char *form, int *good);
+int mt_gemm_drop(struct mt_dev *dev, const struct mt_gemm_provider *p, const char *form);
+int mt_gemm_dropped(struct mt_dev *dev, const struct mt_gemm_provider *p, const char *form);
+/* Path of <cache folder>/<name>-<key>; 0 where nothing is kept (no folder, or kernels that are
+ * being edited). */
+int mt_gemm_cache_path(struct mt_dev *dev, const char *name, const char *key, char *path,
+                       size_t room);
+
+/* One number of a form "kc=128,flip=1": 1 and *value if it names `key`. */
+int mt_gemm_form_number(const char *form, const char *key, int64_t *value);
 
 /* One plan without choice or check. */
 int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,
-                      const struct mt_gemm_provider *provider, struct mt_gemm_plan **plan);
+                      const struct mt_gemm_provider *provider, const char *form,
+                      struct mt_gemm_plan **plan);
 
 /* ---- what the providers for CPU devices share (gemm_cpu.c) --------------------------------- */
 

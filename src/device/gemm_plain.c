@@ -23,12 +23,13 @@ static void version(char *buf, size_t room)
 }
 
 /* The state is the kernel itself, which the device owns. */
-static int prepare(struct mt_dev *dev, const struct mt_gemm *g, void **state,
+static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form, void **state,
                    uint64_t *scratch_bytes)
 {
     struct mt_kernel *kernel;
 
     (void)g;
+    MT_CHECK(*form == '\0', MOTLEY_EUNSUP, "gemm provider plain has no form %s", form);
     MT_TRY(mt_kernel_get(dev, "gemm", "gemm_plain", NULL, &kernel));
     *state = kernel;
     *scratch_bytes = 0;

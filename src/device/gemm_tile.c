@@ -17,8 +17,9 @@
 #include "device/launch.h"
 
 #include <stdio.h>
+#include <string.h>
 
-#define KC    256                    /* longest block of K: a panel of 32 columns is 32 KiB */
+#define KC    256                    /* block of K, unless the form says: a panel is 32 KiB */
 #define TILES 8                      /* as in the kernel */
 
 /* A division of the work, and the sizes it is for. */
@@ -33,6 +34,7 @@ struct state {
     int width;                       /* VW of the kernel */
     int rows;                        /* MR */
     int panels;                      /* PANELS */
+    int kc;                          /* longest block of K */
     int flip;                        /* X of the kernel is C transposed */
     struct grid grid[2];             /* as planned, and the last other one */
 };
@@ -40,10 +42,10 @@ struct state {
 /* Panels of the kernel that fit into three quarters of local memory beside TILES tiles of rows, at
  * most 12: 384 columns of 256 terms are 384 KiB, less than the second-level cache of the machines
  * it is for. */
-static int panels_that_fit(const struct mt_dev *dev, int width, int rows)
+static int panels_that_fit(const struct mt_dev *dev, int width, int rows, int kc)
 {
-    uint64_t panel = (uint64_t)KC * 2 * (uint64_t)width * sizeof(float);
-    uint64_t own = (uint64_t)rows * (TILES * KC + 2 * (uint64_t)width) * sizeof(float);
+    uint64_t panel = (uint64_t)kc * 2 * (uint64_t)width * sizeof(float);
+    uint64_t own = (uint64_t)rows * (TILES * (uint64_t)kc + 2 * (uint64_t)width) * sizeof(float);
     uint64_t room = dev->info.local_bytes / 4 * 3;
     uint64_t fit = room > own ? (room - own) / panel : 0;
 
@@ -59,7 +61,7 @@ static int can(struct mt_dev *dev, const struct mt_gemm *g)
         return 0;
     }
     width = mt_gemm_vector(dev);
-    return width > 0 && panels_that_fit(dev, width, mt_gemm_rows(width)) > 0;
+    return width > 0 && panels_that_fit(dev, width, mt_gemm_rows(width), KC) > 0;
 }
 
 static void version(char *buf, size_t room)
@@ -86,7 +88,7 @@ static double cycles(const struct state *s, const struct mt_dev *dev, const stru
 {
     int64_t nr = 2 * s->width, group_rows = ceil_div(p, groups_p);
     int64_t group_cols = ceil_div(ceil_div(q, nr), groups_q) * nr;
-    int64_t tiles = ceil_div(group_rows, s->rows), blocks = ceil_div(k, KC);
+    int64_t tiles = ceil_div(group_rows, s->rows), blocks = ceil_div(k, s->kc);
     double groups = (double)(groups_p * groups_q * g->batch), units = dev->info.units;
     double cols = (double)(group_cols < q ? group_cols : q);
     double vectors = (double)ceil_div((int64_t)cols, s->width);
@@ -143,29 +145,53 @@ static void release(struct mt_dev *dev, void *state)
     mt_free(mt_dev_ctx(dev), state);
 }
 
-static int prepare(struct mt_dev *dev, const struct mt_gemm *g, void **state,
+/* What tuning tries: blocks of K, columns per group, and both sides for the vectors. */
+static const char *forms(const struct mt_dev *dev, int i)
+{
+    static const char *const list[] = {"flip=0", "flip=1", "kc=128", "kc=384", "panels=4",
+                                       "kc=128,panels=4", "ahead=0", NULL};
+
+    (void)dev;
+    return i < (int)(sizeof list / sizeof *list) ? list[i] : NULL;
+}
+
+static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form, void **state,
                    uint64_t *scratch_bytes)
 {
     struct state *s = NULL, other;
+    int64_t kc = KC, panels = 12, ahead = 8, flip = -1;
     char defines[160];
     int st;
 
+    mt_gemm_form_number(form, "kc", &kc);
+    mt_gemm_form_number(form, "panels", &panels);
+    mt_gemm_form_number(form, "ahead", &ahead);
+    mt_gemm_form_number(form, "flip", &flip);
+    MT_CHECK(kc >= 16 && kc <= 1024 && kc % 16 == 0 && panels >= 1 && panels <= 64 && ahead >= 0 &&
+                 ahead <= 16 && flip <= 1,
+             MOTLEY_EUNSUP, "gemm provider tile has no form %s", form);
     MT_TRY(MT_NEW(mt_dev_ctx(dev), &s));
     s->width = mt_gemm_vector(dev);
     s->rows = mt_gemm_rows(s->width);
-    s->panels = panels_that_fit(dev, s->width, s->rows);
+    s->kc = (int)kc;
+    s->panels = panels_that_fit(dev, s->width, s->rows, s->kc);
+    s->panels = s->panels < panels ? s->panels : (int)panels;
+    MT_CHECK_OR(fail, s->panels > 0, MOTLEY_EUNSUP, "form %s: local memory is too small", form);
     s->grid[0] = divide(s, dev, g, g->m, g->n, g->k);
     other = *s;
     other.flip = 1;
     other.grid[0] = divide(&other, dev, g, g->m, g->n, g->k);
-    if (other.grid[0].cycles < s->grid[0].cycles) {
+    MT_CHECK_OR(fail, flip < 0 || strlen(form) > strlen("flip=0") ||
+                          flip != (other.grid[0].cycles < s->grid[0].cycles),
+                MOTLEY_EUNSUP, "form %s is what tile takes anyway", form);
+    if (flip > 0 || (flip < 0 && other.grid[0].cycles < s->grid[0].cycles)) {
         *s = other;
     }
     s->grid[1] = s->grid[0];
     snprintf(defines, sizeof defines,
-             "-DVW=%d -DMR=%d -DKC=%d -DPANELS=%d -DAHEAD=8 -DRT=%d -DST=%d -DFLIP=%d "
+             "-DVW=%d -DMR=%d -DKC=%d -DPANELS=%d -DAHEAD=%d -DRT=%d -DST=%d -DFLIP=%d "
              "-DACT=%d", s->width,
-             s->rows, KC, s->panels, s->flip ? !g->trans_b : g->trans_a,
+             s->rows, s->kc, s->panels, (int)ahead, s->flip ? !g->trans_b : g->trans_a,
              s->flip ? !g->trans_a : g->trans_b, s->flip, mt_gemm_act_define(g->act));
     MT_TRY_OR(fail, mt_kernel_get(dev, "gemm_tile", "gemm_tile", defines, &s->kernel));
     *state = s;
@@ -182,7 +208,7 @@ static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
     struct state *s = state;
     int planned = call->m == s->grid[0].m && call->n == s->grid[0].n && call->k == s->grid[0].k;
     struct grid *grid = &s->grid[planned ? 0 : 1];
-    int64_t blocks = ceil_div(call->k, KC);
+    int64_t blocks = ceil_div(call->k, s->kc);
     int64_t block = ceil_div(ceil_div(call->k, blocks), s->width) * s->width;
     struct mt_gemm_at at = mt_gemm_at(g, call, s->flip);
 
@@ -203,6 +229,7 @@ const struct mt_gemm_provider mt_gemm_tile = {
     .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT,
     .version = version,
     .can = can,
+    .forms = forms,
     .prepare = prepare,
     .run = run,
     .release = release,

@@ -246,8 +246,8 @@ end:
 }
 
 /* A plan, run with real and with exact data at the planned size and at smaller ones. */
-int mt_kit_gemm(struct mt_dev *dev, const char *provider, const struct mt_gemm *g,
-                uint64_t seed, struct mt_report *r)
+int mt_kit_gemm(struct mt_dev *dev, const char *provider, const char *form,
+                const struct mt_gemm *g, uint64_t seed, struct mt_report *r)
 {
     struct mt_gemm_plan *plan = NULL;
     int64_t full = g->varies == 'n' ? g->n : g->varies == 'k' ? g->k : g->m;
@@ -256,7 +256,7 @@ int mt_kit_gemm(struct mt_dev *dev, const char *provider, const struct mt_gemm *
     static const char *const acts[] = {[MT_GEMM_NOACT] = "", [MT_GEMM_RELU] = " relu",
                                        [MT_GEMM_LEAKY_RELU] = " leaky",
                                        [MT_GEMM_SIGMOID] = " sigmoid", [MT_GEMM_TANH] = " tanh"};
-    int st = mt_gemm_plan_with(dev, g, provider, 1, &plan);
+    int st = mt_gemm_plan_with(dev, g, provider, form, 1, &plan);
 
     if (st == MOTLEY_EUNSUP) {
         return MOTLEY_OK;
@@ -270,7 +270,8 @@ int mt_kit_gemm(struct mt_dev *dev, const char *provider, const struct mt_gemm *
             char name[64];
 
             snprintf(name, sizeof name,
-                     "%s %s%s %dx%dx%d%s%s%s%s%s%s", provider, g->trans_a ? "T" : "N",
+                     "%s%s%.12s %s%s %dx%dx%d%s%s%s%s%s%s", provider, *form != '\0' ? " " : "",
+                     form, g->trans_a ? "T" : "N",
                      g->trans_b ? "T" : "N", (int)now.m, (int)now.n, (int)now.k,
                      g->batch > 1 ? " batch" : "", g->lda > 0 ? " gaps" : "",
                      o.beta != 0.0f ? " add" : "", g->has_bias ? " bias" : "",
@@ -283,41 +284,61 @@ end:
     return st;
 }
 
-static int run(struct mt_dev *dev, const struct mt_check_opt *opt, struct mt_report *r)
+/* One shape, one way to transpose; the other properties follow the two, so that each meets each in
+ * some case. */
+static struct mt_gemm mixed(int s, int way, int mix)
 {
     static const enum mt_gemm_act act[7] = {MT_GEMM_NOACT, MT_GEMM_RELU, MT_GEMM_LEAKY_RELU,
                                             MT_GEMM_NOACT, MT_GEMM_SIGMOID, MT_GEMM_RELU,
                                             MT_GEMM_TANH};
+    struct mt_gemm g = {.trans_a = way & 1, .trans_b = way >> 1, .m = shapes[s].m,
+                        .n = shapes[s].n, .k = shapes[s].k,
+                        .alpha = mix % 3 == 0 ? -0.5f : 1.0f, .has_bias = mix % 2,
+                        .act = act[mix % 7], .slope = 0.25f, .varies = "m\0kn"[mix % 4]};
 
+    if (mix % 5 == 1) {
+        g.batch = 3;
+    }
+    if (mix % 3 == 2) {
+        g.lda = (g.trans_a ? g.m : g.k) + 3;
+        g.ldb = (g.trans_b ? g.k : g.n) + 1;
+        g.ldc = g.n + 2;
+        g.stride_a = g.lda * (g.trans_a ? g.k : g.m) + 4;
+        g.stride_b = g.ldb * (g.trans_b ? g.n : g.k);
+        g.stride_c = g.ldc * g.m + 9;
+    }
+    return g;
+}
+
+/* What tuning may choose, each at one shape beyond every edge. */
+static int run_forms(struct mt_dev *dev, const char *provider, uint64_t seed,
+                     struct mt_report *r)
+{
+    const char *form;
+
+    for (int f = 1; (form = mt_gemm_form(dev, provider, f)) != NULL; f++) {
+        struct mt_gemm g = mixed(8, f % 4, 0);   /* 24 x 65 x 257 */
+
+        MT_TRY(mt_kit_gemm(dev, provider, form, &g, seed, r));
+    }
+    return MOTLEY_OK;
+}
+
+static int run(struct mt_dev *dev, const struct mt_check_opt *opt, struct mt_report *r)
+{
     for (const char *const *p = mt_gemm_providers(); *p != NULL; p++) {
-        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        for (int s = 0; s < (int)(sizeof shapes / sizeof *shapes); s++) {
             if (opt->small && shapes[s].slow) {
                 continue;
             }
-            /* The other properties follow the shape and the transpose, so that each meets each
-             * in some case. */
             for (int t = 0; t < (opt->small ? 1 : 4); t++) {
-                int way = opt->small ? (int)(s % 4) : t, mix = (int)s + t;
-                struct mt_gemm g = {.trans_a = way & 1, .trans_b = way >> 1, .m = shapes[s].m,
-                                    .n = shapes[s].n, .k = shapes[s].k,
-                                    .alpha = mix % 3 == 0 ? -0.5f : 1.0f,
-                                    .has_bias = mix % 2,
-                                    .act = act[mix % 7], .slope = 0.25f,
-                                    .varies = "m\0kn"[mix % 4]};
+                struct mt_gemm g = mixed(s, opt->small ? s % 4 : t, s + t);
 
-                if (mix % 5 == 1) {
-                    g.batch = 3;
-                }
-                if (mix % 3 == 2) {
-                    g.lda = (g.trans_a ? g.m : g.k) + 3;
-                    g.ldb = (g.trans_b ? g.k : g.n) + 1;
-                    g.ldc = g.n + 2;
-                    g.stride_a = g.lda * (g.trans_a ? g.k : g.m) + 4;
-                    g.stride_b = g.ldb * (g.trans_b ? g.n : g.k);
-                    g.stride_c = g.ldc * g.m + 9;
-                }
-                MT_TRY(mt_kit_gemm(dev, *p, &g, opt->seed, r));
+                MT_TRY(mt_kit_gemm(dev, *p, "", &g, opt->seed, r));
             }
+        }
+        if (!opt->small) {
+            MT_TRY(run_forms(dev, *p, opt->seed, r));
         }
     }
     return MOTLEY_OK;
