@@ -29,8 +29,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* MIN: the size (cubed) below which CLBlast takes its other kernel; parameters of this one. GEMMK is
- * 0, KREG 1. */
+/* MIN: the size (cubed) below which CLBlast takes its other kernel; the rest is of this one, with
+ * GEMMK 0 and KREG 1. */
 static const char *const cpu_forms[] = {
     "MIN=64,KWG=32,KWI=2,MDIMA=1,MDIMC=1,MWG=32,NDIMB=1,NDIMC=1,NWG=8,SA=0,SB=0,STRM=0,STRN=0,"
     "VWM=16,VWN=8",
@@ -43,8 +43,8 @@ static const char *const cpu_forms[] = {
     NULL,
 };
 static const char *const gpu_forms[] = {
-    "MIN=256,KWG=16,KWI=2,MDIMA=8,MDIMC=8,MWG=64,NDIMB=16,NDIMC=16,NWG=64,SA=1,SB=1,STRM=0,STRN=0,"
-    "VWM=4,VWN=2",
+    "MIN=256,KWG=16,KWI=2,MDIMA=8,MDIMC=8,MWG=64,NDIMB=16,NDIMC=16,NWG=64,SA=1,SB=1,STRM=0,"
+    "STRN=0,VWM=4,VWN=2",
     "MIN=256,KWG=32,KWI=2,MDIMA=16,MDIMC=16,MWG=64,NDIMB=16,NDIMC=16,NWG=64,SA=1,SB=1,STRM=0,"
     "STRN=0,VWM=4,VWN=4",
     "MIN=256,KWG=16,KWI=2,MDIMA=16,MDIMC=16,MWG=128,NDIMB=16,NDIMC=16,NWG=128,SA=1,SB=1,STRM=0,"
@@ -108,7 +108,10 @@ static const char *forms(const struct mt_dev *dev, int i)
 {
     enum { COUNT = sizeof cpu_forms / sizeof *cpu_forms };
 
-    return i >= COUNT ? NULL : dev->info.type == MT_DEV_CPU ? cpu_forms[i] : gpu_forms[i];
+    if (i >= COUNT || (dev->info.type == MT_DEV_CPU && mt_gemm_vector(dev) == 0)) {
+        return NULL;   /* one number a lane: such tiles would take minutes to compile */
+    }
+    return dev->info.type == MT_DEV_CPU ? cpu_forms[i] : gpu_forms[i];
 }
 
 /* Gives the device this set of parameters, unless it has it. */
