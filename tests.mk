@@ -39,6 +39,7 @@ unit_tests += tests/unit/limits
 unit_tests += tests/unit/loader
 unit_tests += tests/unit/loop
 unit_tests += tests/unit/profile
+unit_tests += tests/unit/loss_parts
 unit_tests += tests/unit/prog
 unit_tests += tests/unit/rng
 unit_tests += tests/unit/safetensors
