@@ -239,6 +239,19 @@ MOTLEY_CALL motley_profile_print(motley_run *run, motley_line_fn *fn, void *arg)
 /* Writes it as JSON, for `parallel.profile`. Process 0 writes. Collective. */
 MOTLEY_CALL motley_profile_save(motley_run *run, const char *path);
 
+typedef struct motley_outlook_opt {
+    size_t size;
+    const char *cluster;               /* file that describes a cluster (docs/cluster.md); needed */
+    const char *save;                  /* file for the layout that is chosen; NULL: none */
+    int json;                          /* 1: one line of JSON */
+} motley_outlook_opt;
+
+/* Plans training for a described cluster: which ranks do what, what a step would take and why.
+ * With parallel.layout in the configuration that layout is judged. Opens the data, no device.
+ * Local. */
+MOTLEY_CALL motley_outlook(const motley_config *config, const motley_outlook_opt *opt,
+                           motley_line_fn *fn, void *arg);
+
 /* ---- training ------------------------------------------------------------------------ */
 
 enum motley_event {

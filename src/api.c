@@ -1,9 +1,8 @@
 /* api.c -- the functions of motley.h: argument checks and calls, nothing else. */
 #define _POSIX_C_SOURCE 200809L
+#include "api_impl.h"
 #include "config.h"
-#include "train/list.h"
 #include "train/timeline.h"
-#include "train/train.h"
 
 #include "base/file.h"
 #include "data/data.h"
@@ -15,29 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct motley_ctx {
-    struct mt_job *job;
-    struct mt_dev_info *devices;     /* behind motley_devices */
-    motley_device *device;
-    struct mt_seat *seats;           /* behind motley_seats */
-    motley_seat *seat;
-};
-
-struct motley_config {
-    motley_ctx *ctx;
-    struct mt_config *config;
-};
-
 struct motley_run {
     motley_ctx *ctx;
     struct mt_session *session;
     struct mt_sched *sched;          /* for motley_step, made at its first call */
 };
 
-#define NOT_NULL(p) MT_CHECK((p) != NULL, MOTLEY_EARG, "%s: " #p " is NULL", __func__)
-
-/* The caller's option struct, of whatever version, as ours. */
-static int take_options(void *ours, size_t our_size, const void *theirs, const char *what)
+int mt_api_take(void *ours, size_t our_size, const void *theirs, const char *what)
 {
     size_t size = 0;
 
@@ -112,7 +95,7 @@ int motley_ctx_new(const motley_ctx_opt *opt, motley_ctx **out)
     motley_ctx *c = NULL;
 
     NOT_NULL(out);
-    MT_TRY(take_options(&o, sizeof o, opt, "motley_ctx_opt"));
+    MT_TRY(mt_api_take(&o, sizeof o, opt, "motley_ctx_opt"));
     MT_TRY(mt_job_new(o.log, o.log_arg, o.device, o.mpi_comm, &job));
     if (MT_NEW(job->ctx, &c) < 0) {
         mt_job_free(job);
@@ -393,7 +376,7 @@ int motley_run_new(motley_ctx *ctx, const motley_config *config, const motley_ru
     NOT_NULL(config);
     NOT_NULL(out);
     ctx->job->shared = 0;
-    MT_TRY(take_options(&o, sizeof o, opt, "motley_run_opt"));
+    MT_TRY(mt_api_take(&o, sizeof o, opt, "motley_run_opt"));
     MT_CHECK(o.mode >= MOTLEY_TRAIN && o.mode <= MOTLEY_PLAN, MOTLEY_EARG,
              "motley_run_opt: mode is %d", o.mode);
     so.mode = (enum mt_session_mode)o.mode;
@@ -491,7 +474,7 @@ int motley_fit(motley_run *run, const motley_fit_opt *opt)
 
     NOT_NULL(run);
     run->ctx->job->shared = 0;
-    MT_TRY(take_options(&o, sizeof o, opt, "motley_fit_opt"));
+    MT_TRY(mt_api_take(&o, sizeof o, opt, "motley_fit_opt"));
     t = (struct mt_train_opt){.folder = o.folder, .resume = o.resume, .force = o.force,
                               .progress = o.progress, .arg = o.progress_arg};
     return mt_train(run->session, &t);

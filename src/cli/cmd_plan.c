@@ -5,17 +5,24 @@
 
 static const char help[] =
     "motley plan CONFIG [key=value ...] [--profile[=FILE]] [--save-profile FILE]\n"
+    "motley plan CONFIG [key=value ...] --cluster FILE [--save FILE] [--json]\n"
     "\n"
     "Shows layers, parameters, the shares of the processes, the list of steps and the memory that\n"
     "training by CONFIG takes. Data and device are opened, nothing is trained or written.\n"
     "\n"
     "  --profile[=FILE]     also measure how fast the device of each process does each layer, and\n"
     "                       how fast messages are (about two seconds), or read it from FILE\n"
-    "  --save-profile FILE  write that as JSON, for --profile=FILE and parallel.profile=FILE\n";
+    "  --save-profile FILE  write that as JSON, for --profile=FILE and parallel.profile=FILE\n"
+    "  --cluster FILE       plan for the cluster that FILE describes (docs/cluster.md) instead of\n"
+    "                       this job: who does what, the time of a step, memory, and why\n"
+    "  --save FILE          with --cluster: write the layout, for parallel.layout=FILE\n"
+    "  --json               with --cluster: as JSON\n";
 
 struct words {
     int profile;
     const char *save;
+    const char *cluster, *layout;
+    int json;
     char setting[4200];      /* parallel.profile=FILE; "" */
 };
 
@@ -23,6 +30,9 @@ static int read_options(struct cli *cli, int argc, char **argv, struct words *w)
 {
     static const struct option options[] = {{"profile", optional_argument, NULL, 'p'},
                                             {"save-profile", required_argument, NULL, 's'},
+                                            {"cluster", required_argument, NULL, 'c'},
+                                            {"save", required_argument, NULL, 'l'},
+                                            {"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     int c;
@@ -38,6 +48,15 @@ static int read_options(struct cli *cli, int argc, char **argv, struct words *w)
         case 's':
             w->save = optarg;
             break;
+        case 'c':
+            w->cluster = optarg;
+            break;
+        case 'l':
+            w->layout = optarg;
+            break;
+        case 'j':
+            w->json = 1;
+            break;
         case 'h':
             cli_say(cli, "%s", help);
             return -1;
@@ -45,7 +64,27 @@ static int read_options(struct cli *cli, int argc, char **argv, struct words *w)
             return CLI_USAGE;
         }
     }
+    if (w->cluster == NULL && (w->layout != NULL || w->json)) {
+        return cli_usage(cli, "--%s goes with --cluster", w->json ? "json" : "save");
+    }
+    if (w->cluster != NULL && (w->profile || w->save != NULL)) {
+        return cli_usage(cli, "a profile is of this machine, --cluster of another: give one");
+    }
     return CLI_OK;
+}
+
+/* One process is enough for it. */
+static int plan_cluster(struct cli *cli, const struct words *w, const motley_config *config)
+{
+    motley_outlook_opt opt = MOTLEY_INIT(motley_outlook_opt);
+
+    if (!cli->prints) {
+        return MOTLEY_OK;
+    }
+    opt.cluster = w->cluster;
+    opt.save = w->layout;
+    opt.json = w->json;
+    return motley_outlook(config, &opt, cli_line, cli);
 }
 
 static int run_plan(struct cli *cli, const struct words *w, const char *path,
@@ -58,6 +97,10 @@ static int run_plan(struct cli *cli, const struct words *w, const char *path,
 
     opt.mode = MOTLEY_PLAN;
     status = motley_config_load(cli->ctx, path, over, n, &config);
+    if (status == MOTLEY_OK && w->cluster != NULL) {
+        status = plan_cluster(cli, w, config);
+        goto end;
+    }
     status = status == MOTLEY_OK ? motley_run_new(cli->ctx, config, &opt, &run) : status;
     status = status == MOTLEY_OK ? motley_plan_print(run, cli_line, cli) : status;
     if (status == MOTLEY_OK && w->profile) {
@@ -66,6 +109,7 @@ static int run_plan(struct cli *cli, const struct words *w, const char *path,
     if (status == MOTLEY_OK && w->save != NULL) {
         status = motley_profile_save(run, w->save);
     }
+end:
     code = status < 0 ? cli_fail(cli, status) : CLI_OK;
     motley_run_free(run);
     motley_config_free(config);

@@ -18,13 +18,19 @@ struct cell {
     int from;              /* where the last stage begins */
 };
 
-static int better(double worst, double squares, const struct cell *than)
+/* The better of c and a last stage of cost `here` from node `from` on, behind `before`. */
+static struct cell least(struct cell c, double here, const struct cell *before, int from)
 {
-    return worst < than->worst || (worst == than->worst && squares < than->squares);
+    double worst = before != NULL ? fmax(here, before->worst) : here;
+    double squares = here * here + (before != NULL ? before->squares : 0);
+
+    return worst < c.worst || (worst == c.worst && squares < c.squares)
+               ? (struct cell){worst, squares, from}
+               : c;
 }
 
 int mt_cut_minmax(struct mt_ctx *ctx, int n, int k, const char *may, mt_cut_fn *cost,
-                  const void *arg, int *cut, double *worst)
+                  mt_cut_fn *extra, const void *arg, int *cut, double *worst)
 {
     struct cell *table = NULL;
     size_t wide = (size_t)n + 1;
@@ -51,12 +57,11 @@ int mt_cut_minmax(struct mt_ctx *ctx, int n, int k, const char *may, mt_cut_fn *
                 if (here > c->worst || isinf(here)) {
                     break;
                 }
-                if (before == NULL) {
-                    *c = (struct cell){here, here * here, j};
-                } else if (better(fmax(here, before->worst), here * here + before->squares, c)) {
-                    *c = (struct cell){fmax(here, before->worst),
-                                       here * here + before->squares, j};
+                here = extra != NULL ? fmax(here, extra(arg, s, j, i)) : here;
+                if (isinf(here)) {
+                    continue;
                 }
+                *c = least(*c, here, before, j);
             }
         }
     }

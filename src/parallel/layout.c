@@ -130,7 +130,7 @@ static int balanced_cut(const struct mt_graph *whole, int k, int *cut)
     MT_CHECK_OR(end, places >= k - 1, MOTLEY_ECONFIG,
                 "%d stages need %d cuts, but this network of %d layers has only %d places for one; "
                 "use at most %d stages", k, k - 1, n, places, places + 1);
-    MT_TRY_OR(end, mt_cut_minmax(whole->ctx, n, k, may, sum_cost, sum, cut, &worst));
+    MT_TRY_OR(end, mt_cut_minmax(whole->ctx, n, k, may, sum_cost, NULL, sum, cut, &worst));
 end:
     mt_free(whole->ctx, may);
     mt_free(whole->ctx, sum);

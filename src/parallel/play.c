@@ -241,13 +241,9 @@ static int prepare(struct game *g, enum mt_schedule schedule)
                               &p->stage[s]));
         }
     }
-    for (at.first = 0; at.first < p->stride; at.first++) {
-        struct mt_sched_item *item = g->item + at.first * g->count;
-
-        MT_TRY(mt_schedule_items(ctx, schedule, &at, item));
-        for (int s = at.first; s < p->nstage; s += p->stride) {
-            p->stage[s].alive = mt_schedule_alive(item, g->count, s);
-        }
+    MT_TRY(mt_schedule_all(ctx, schedule, &at, g->item));
+    for (int s = 0; s < p->nstage; s++) {
+        p->stage[s].alive = mt_schedule_alive(g->item + group_of(g, s) * g->count, g->count, s);
     }
     return MOTLEY_OK;
 }

@@ -118,18 +118,20 @@ static struct mt_sched_item pick(const struct stage *all, int nstage, int s, int
     return (struct mt_sched_item){MT_SCHED_FWD, s, -1};
 }
 
-static int zero_bubble(struct mt_ctx *ctx, const struct mt_sched_rank *r,
+/* Items of the rank at `only`, or of all ranks (-1), one after the other. */
+static int zero_bubble(struct mt_ctx *ctx, const struct mt_sched_rank *r, int only,
                        struct mt_sched_item *item)
 {
     struct stage *now = NULL, *before = NULL;
-    int n = 0, st;
+    int last = only < 0 ? 0 : only, st;   /* the rank that is done last, of those that count */
 
     MT_TRY_OR(end, MT_NEW_N(ctx, r->nstage, &now));
     MT_TRY_OR(end, MT_NEW_N(ctx, r->nstage, &before));
-    while (now[r->first].param < r->micros) {
+    while (now[last].param < r->micros) {
         memcpy(before, now, (size_t)r->nstage * sizeof *now);
         for (int s = 0; s < r->nstage; s++) {
             struct mt_sched_item it = pick(before, r->nstage, s, r->micros);
+            int at = before[s].fwd + before[s].data + before[s].param;
 
             if (it.micro < 0) {
                 continue;
@@ -137,9 +139,12 @@ static int zero_bubble(struct mt_ctx *ctx, const struct mt_sched_rank *r,
             now[s].fwd += it.work == MT_SCHED_FWD;
             now[s].data += it.work == MT_SCHED_DATA;
             now[s].param += it.work == MT_SCHED_PARAM;
-            if (s == r->first) {
-                item[n++] = it;
+            if (only < 0 || s == only) {
+                item[(only < 0 ? s * 3 * r->micros : 0) + at] = it;
             }
+        }
+        while (only < 0 && last < r->nstage - 1 && now[last].param == r->micros) {
+            last++;
         }
     }
 end:
@@ -148,20 +153,43 @@ end:
     return st;
 }
 
-int mt_schedule_items(struct mt_ctx *ctx, enum mt_schedule kind, const struct mt_sched_rank *r,
-                      struct mt_sched_item *item)
+static int check_rank(enum mt_schedule kind, const struct mt_sched_rank *r)
 {
     int one = r->stride == r->nstage;
 
     MT_BUG_IF(r->stride < 1 || r->nstage % r->stride != 0 || r->first >= r->stride);
     MT_BUG_IF(!one && (kind == MT_SCHEDULE_1F1B || kind == MT_SCHEDULE_ZERO_BUBBLE));
+    return MOTLEY_OK;
+}
+
+int mt_schedule_items(struct mt_ctx *ctx, enum mt_schedule kind, const struct mt_sched_rank *r,
+                      struct mt_sched_item *item)
+{
+    MT_TRY(check_rank(kind, r));
     if (kind == MT_SCHEDULE_ZERO_BUBBLE) {
-        return zero_bubble(ctx, r, item);
+        return zero_bubble(ctx, r, r->first, item);
     }
     if (kind == MT_SCHEDULE_GPIPE) {
         gpipe(r, item);
     } else {
         one_each(r, item);
+    }
+    return MOTLEY_OK;
+}
+
+int mt_schedule_all(struct mt_ctx *ctx, enum mt_schedule kind, const struct mt_sched_rank *r,
+                    struct mt_sched_item *item)
+{
+    struct mt_sched_rank each = *r;
+
+    each.first = 0;
+    MT_TRY(check_rank(kind, &each));
+    if (kind == MT_SCHEDULE_ZERO_BUBBLE) {
+        return zero_bubble(ctx, r, -1, item);
+    }
+    for (; each.first < r->stride; each.first++) {
+        MT_TRY(mt_schedule_items(ctx, kind, &each,
+                                 item + each.first * mt_schedule_count(kind, &each)));
     }
     return MOTLEY_OK;
 }

@@ -30,6 +30,9 @@ int mt_schedule_count(enum mt_schedule kind, const struct mt_sched_rank *r);
  * nstage); interleaved with one is 1F1B. */
 int mt_schedule_items(struct mt_ctx *ctx, enum mt_schedule kind, const struct mt_sched_rank *r,
                       struct mt_sched_item *item);
+/* Those of all ranks 0 to stride - 1, one after the other; r->first does not count. */
+int mt_schedule_all(struct mt_ctx *ctx, enum mt_schedule kind, const struct mt_sched_rank *r,
+                    struct mt_sched_item *item);
 /* How many micro-batches of a stage are alive at once: begun, and their backward (the whole of
  * it) not yet done. */
 int mt_schedule_alive(const struct mt_sched_item *item, int n, int stage);

@@ -110,25 +110,34 @@ done:
     return st;
 }
 
-/* parallel.layout: the list itself, or the name of a file that holds it. */
-static int given(struct mt_session *s, struct mt_layout **out)
+int mt_session_given(const struct mt_config *config, const struct mt_graph *whole, int nrank,
+                     struct mt_layout **out)
 {
-    const struct mt_tree *t = s->config->parallel.layout;
+    const struct mt_tree *t = config->parallel.layout, *from = t;
+    struct mt_ctx *ctx = whole->ctx;
+    struct mt_layout *l = NULL;
     struct mt_tree *file = NULL;
     char *text = NULL;
     size_t bytes = 0;
     int st = MOTLEY_OK;
 
-    if (t->kind == MT_TREE_LIST) {
-        MT_TRY(mt_layout_read(s->whole, s->job->info->size, t, out));
-        return MOTLEY_OK;
+    if (t->kind == MT_TREE_SCALAR) {
+        MT_TRY(mt_file_read(ctx, t->text, &text, &bytes));
+        MT_TRY_OR(done, mt_yaml_parse(ctx, text, bytes, t->text, 1, &file));
+        from = file;
     }
-    MT_TRY(mt_file_read(s->ctx, t->text, &text, &bytes));
-    MT_TRY_OR(done, mt_yaml_parse(s->ctx, text, bytes, t->text, 0, &file));
-    MT_TRY_OR(done, mt_layout_read(s->whole, s->job->info->size, file, out));
+    MT_TRY_OR(done, mt_layout_read(whole, nrank, from, &l));
+    if (from->kind == MT_TREE_LIST &&
+        mt_tree_get(mt_tree_get(config->root, "parallel"), "schedule") != NULL) {
+        l->schedule = (enum mt_schedule)config->parallel.schedule;
+        MT_TRY_OR(done, mt_layout_check(whole, l));
+    }
+    *out = l;
+    l = NULL;
 done:
-    mt_tree_free(s->ctx, file);
-    mt_free(s->ctx, text);
+    mt_layout_free(l);
+    mt_tree_free(ctx, file);
+    mt_free(ctx, text);
     return st;
 }
 
@@ -172,7 +181,7 @@ int mt_session_grid(struct mt_session *s)
     if (!trains) {
         MT_TRY(by_samples(s, &l));
     } else if (s->config->parallel.layout != NULL) {
-        MT_TRY(given(s, &l));
+        MT_TRY(mt_session_given(s->config, s->whole, s->job->info->size, &l));
     } else {
         MT_TRY(regular(s, &l));
     }

@@ -116,8 +116,8 @@ static int64_t most_rows(const struct mt_session *s, int64_t batch, int64_t n)
 
 /* ---- one task ------------------------------------------------------------------------ */
 
-static void make_specs(const struct mt_sample *sample, int64_t rows, struct mt_spec *x,
-                       struct mt_spec *y)
+void mt_session_specs(const struct mt_sample *sample, int64_t rows, struct mt_spec *x,
+                      struct mt_spec *y)
 {
     int64_t dim[MT_MAXRANK] = {rows};
 
@@ -156,8 +156,8 @@ static int plan_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode,
     struct mt_graph *whole = NULL;
     struct mt_spec x, y;
 
-    make_specs(&s->sample, rows, &t->x, &t->y);
-    make_specs(&s->sample, (rows + micros - 1) / micros, &x, &y);
+    mt_session_specs(&s->sample, rows, &t->x, &t->y);
+    mt_session_specs(&s->sample, (rows + micros - 1) / micros, &x, &y);
     t->rows = rows;
     t->micros = micros;
     MT_TRY(mt_graph_build(s->ctx, s->config->model, alone ? NULL : s->config->loss, &x, &y,
@@ -171,7 +171,7 @@ static int build_whole(struct mt_session *s)
 {
     struct mt_spec x, y;
 
-    make_specs(&s->sample, s->batch, &x, &y);
+    mt_session_specs(&s->sample, s->batch, &x, &y);
     MT_TRY(mt_graph_build(s->ctx, s->config->model, s->config->loss, &x, &y, &s->whole));
     return check_classes(s, s->whole);
 }

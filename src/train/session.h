@@ -75,6 +75,10 @@ int mt_session_carries(struct mt_session *s, int64_t rows, int *yes);
 /* Steps that the configuration asks for, 0: unknown; and the rates over them. Gives *out. */
 int mt_session_sched(const struct mt_session *s, int64_t *total, struct mt_sched **out);
 
+/* Shapes of `rows` samples and of their targets. */
+void mt_session_specs(const struct mt_sample *sample, int64_t rows, struct mt_spec *x,
+                      struct mt_spec *y);
+
 /* The device this configuration asks for: NULL leaves it to the environment. */
 const char *mt_session_device(const struct mt_job *job, const struct mt_config *config);
 
@@ -82,6 +86,9 @@ const char *mt_session_device(const struct mt_job *job, const struct mt_config *
 
 /* The layout that configuration and processes ask for, of s->whole. */
 int mt_session_grid(struct mt_session *s);
+/* parallel.layout, the list itself or the file that it names, for so many ranks. Gives *out. */
+int mt_session_given(const struct mt_config *config, const struct mt_graph *whole, int nrank,
+                     struct mt_layout **out);
 /* Makes l the layout of the session, and takes it unless that fails. Before any task is made of
  * it. */
 int mt_session_layout(struct mt_session *s, struct mt_layout *l);

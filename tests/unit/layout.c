@@ -57,7 +57,7 @@ static struct mt_graph *network(const struct mt_tree *model, const struct mt_tre
 
 struct row {
     int n, k;
-    double cost[12], speed[6];
+    double cost[12], speed[6], front[12];
     char may[13];
 };
 
@@ -72,17 +72,27 @@ static double row_cost(const void *arg, int stage, int lo, int hi)
     return sum / r->speed[stage];
 }
 
+/* Something that does not grow with the stage: what the cut in front costs. */
+static double row_extra(const void *arg, int stage, int lo, int hi)
+{
+    const struct row *r = arg;
+
+    (void)stage, (void)hi;
+    return r->front[lo];
+}
+
 /* The best cut of nodes [lo, n) on stages from s on, by trying all. */
 static double brute(const struct row *r, int s, int lo)
 {
     double best = INFINITY;
 
     if (s == r->k - 1) {
-        return row_cost(r, s, lo, r->n);
+        return fmax(row_cost(r, s, lo, r->n), r->front[lo]);
     }
     for (int hi = lo + 1; hi <= r->n - (r->k - 1 - s); hi++) {
         if (r->may[hi]) {
-            best = fmin(best, fmax(row_cost(r, s, lo, hi), brute(r, s + 1, hi)));
+            best = fmin(best, fmax(fmax(row_cost(r, s, lo, hi), r->front[lo]),
+                                   brute(r, s + 1, hi)));
         }
     }
     return best;
@@ -103,12 +113,15 @@ static void cuts(void **state)
         for (int i = 0; i < r.n; i++) {
             r.cost[i] = (double)(mt_rng_u32(key, at++) % 9);
             r.may[i] = mt_rng_u32(key, at++) % 4 != 0;
+            r.front[i] = round % 3 > 0 ? (double)(mt_rng_u32(key, at++) % 12) : 0;
+            r.front[i] = r.front[i] == 11 ? INFINITY : r.front[i];
         }
         for (int s = 0; s < r.k; s++) {
             r.speed[s] = round % 2 == 0 ? 1 : 1 + (double)(mt_rng_u32(key, at++) % 3);
         }
         oracle = brute(&r, 0, 0);
-        assert_int_equal(mt_cut_minmax(ctx, r.n, r.k, r.may, row_cost, &r, cut, &worst), MOTLEY_OK);
+        assert_int_equal(mt_cut_minmax(ctx, r.n, r.k, r.may, row_cost, row_extra, &r, cut, &worst),
+                         MOTLEY_OK);
         assert_true(isinf(oracle) ? isinf(worst) : fabs(worst - oracle) < 1e-12);
         if (isinf(worst)) {
             continue;
@@ -116,7 +129,7 @@ static void cuts(void **state)
         assert_true(cut[0] == 0 && cut[r.k] == r.n);
         for (int s = 0; s < r.k; s++) {
             assert_true(cut[s] < cut[s + 1] && (s == 0 || r.may[cut[s]]));
-            seen = fmax(seen, row_cost(&r, s, cut[s], cut[s + 1]));
+            seen = fmax(seen, fmax(row_cost(&r, s, cut[s], cut[s + 1]), r.front[cut[s]]));
         }
         assert_true(fabs(seen - worst) < 1e-12);
     }

@@ -133,6 +133,18 @@ static int bound(const struct play *y, int r)
     }
 }
 
+/* All ranks at once are what each is alone. */
+static void same_for_all(const struct play *y)
+{
+    static struct mt_sched_item item[P * ITEMS];
+    struct mt_sched_rank r = {y->p * y->v, 0, y->p, y->m};
+
+    assert_int_equal(mt_schedule_all(ctx, y->kind, &r, item), MOTLEY_OK);
+    for (int k = 0; k < y->p; k++) {
+        assert_memory_equal(item + k * y->n[k], y->item[k], (size_t)y->n[k] * sizeof *item);
+    }
+}
+
 static void all(void **state)
 {
     static struct play y;
@@ -172,6 +184,7 @@ static void all(void **state)
                             assert_true(now <= bound(&y, r));
                         }
                     }
+                    same_for_all(&y);
                     time = play(&y);
                     if (time < 0) {
                         fail_msg("%s p %d m %d v %d is stuck", mt_schedule_word(kind), p, m, v);
