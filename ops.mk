@@ -15,6 +15,10 @@ op_sources += src/ops/bce.c
 op_kernels += cl/bce.cl
 op_suites += tests/ops/bce.c
 
+op_sources += src/ops/cast.c
+op_kernels += cl/cast.cl
+op_suites += tests/ops/cast.c
+
 op_sources += src/ops/cross_entropy.c
 op_kernels += cl/cross_entropy.cl
 op_suites += tests/ops/cross_entropy.c

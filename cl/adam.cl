@@ -7,27 +7,27 @@
 #define DECOUPLED 0   // 1: AdamW: decay shrinks the weight, and is no part of the gradient
 #endif
 
-KERNEL void adam_update(OUT(p), IN(g), OUT(m), OUT(v), IN_U32(group), IN(scalar), uint n,
-                        float rate, float decay, float beta1, float rest1, float beta2,
-                        float rest2, float root, float eps)
+KERNEL void adam_update(OUT_WEIGHT(p), IN_F32(g), OUT_F32(m), OUT_F32(v), IN_U32(group),
+                        IN_F32(scalar), uint n, float rate, float decay, float beta1,
+                        float rest1, float beta2, float rest2, float root, float eps)
 {
     uint i = get_global_id(0) * V;
 
-    if (i < n) {
-        floatv w = LOADV(p, i), wd = (floatv)(LOAD(group, i / 64) ? decay : 0.0f);
-        floatv d = LOADV(g, i) * LOAD(scalar, 0);
+    if (i < n && UPDATES(scalar)) {
+        floatv w = LOADV_F32(p, i), wd = (floatv)(AT(group, i / 64) ? decay : 0.0f);
+        floatv d = LOADV_F32(g, i) * AT(scalar, 0);
 
 #if DECOUPLED
         w = fma(-wd, w, w);
 #else
         d = fma(wd, w, d);
 #endif
-        floatv m1 = fma((floatv)(beta1), LOADV(m, i), rest1 * d);
-        floatv v1 = fma((floatv)(beta2), LOADV(v, i), rest2 * (d * d));
+        floatv m1 = fma((floatv)(beta1), LOADV_F32(m, i), rest1 * d);
+        floatv v1 = fma((floatv)(beta2), LOADV_F32(v, i), rest2 * (d * d));
 
-        STOREV(m, i, same_zero(m1));
-        STOREV(v, i, same_zero(v1));
+        STOREV_F32(m, i, same_zero(m1));
+        STOREV_F32(v, i, same_zero(v1));
         floatv below = fma(same_sqrt(v1), (floatv)(root), (floatv)(eps));
-        STOREV(p, i, same_zero(fma((floatv)(-rate), same_div(m1, below), w)));
+        STORE_WEIGHT(p, i, same_zero(fma((floatv)(-rate), same_div(m1, below), w)));
     }
 }

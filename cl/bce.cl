@@ -9,7 +9,8 @@ static inline float bce_target(global const float *t, ulong i, uint labels)
 }
 
 /* One work-group per sample of E numbers. */
-KERNEL void bce_fwd_rows(OUT(loss), OUT(hit), IN(x), IN(t), uint R, uint E, uint labels)
+KERNEL void bce_fwd_rows(OUT_F32(loss), OUT_F32(hit), IN(x), IN_F32(t), uint R, uint E,
+                         uint labels)
 {
     local float part[WG];
     uint r = get_group_id(0), lane = get_local_id(0);
@@ -39,12 +40,12 @@ KERNEL void bce_fwd_rows(OUT(loss), OUT(hit), IN(x), IN(t), uint R, uint E, uint
     sum = group_sum(sum, part);
     wrong = group_max(wrong, part);
     if (lane == 0) {
-        STORE(loss, r, sum / (float)E);
-        STORE(hit, r, 1.0f - wrong);
+        AT(loss, r) = sum / (float)E;
+        AT(hit, r) = 1.0f - wrong;
     }
 }
 
-KERNEL void bce_fwd(OUT(stats), IN(loss), IN(hit), uint R)
+KERNEL void bce_fwd(OUT_F32(stats), IN_F32(loss), IN_F32(hit), uint R)
 {
     local float part[WG];
 
@@ -52,7 +53,8 @@ KERNEL void bce_fwd(OUT(stats), IN(loss), IN(hit), uint R)
 }
 
 /* One work-item per element. */
-KERNEL void bce_bwd(OUT(dx), IN(x), IN(t), uint n, uint E, uint labels, uint acc)
+KERNEL void bce_bwd(OUT(dx), IN(x), IN_F32(t), IN_F32(scale), uint n, uint E, uint labels,
+                    uint acc)
 {
     uint i = get_global_id(0);
 
@@ -60,6 +62,6 @@ KERNEL void bce_bwd(OUT(dx), IN(x), IN(t), uint n, uint E, uint labels, uint acc
         float p = 1.0f / (1.0f + exp(-LOAD(x, i)));
         float v = (p - bce_target(t, t_off + i, labels)) / (float)E;
 
-        STORE_ACC(dx, i, v, acc);
+        STORE_ACC(dx, i, SCALED(v, scale), acc);
     }
 }

@@ -1,8 +1,8 @@
 /* cross_entropy.cl -- softmax cross entropy; formulas in src/ops/cross_entropy.c. */
 
 /* One work-group per row: its loss, hit, maximum and sum. Three passes over the row. */
-KERNEL void cross_entropy_fwd_rows(OUT(loss), OUT(hit), OUT(max), OUT(sum), IN(x), IN_I32(t),
-                                   uint R, uint C, float smoothing)
+KERNEL void cross_entropy_fwd_rows(OUT_F32(loss), OUT_F32(hit), OUT_F32(max), OUT_F32(sum),
+                                   IN(x), IN_I32(t), uint R, uint C, float smoothing)
 {
     local float part[WG];
     uint r = get_group_id(0), lane = get_local_id(0);
@@ -12,7 +12,7 @@ KERNEL void cross_entropy_fwd_rows(OUT(loss), OUT(hit), OUT(max), OUT(sum), IN(x
     if (r >= R) {
         return;
     }
-    int label = LOAD(t, r);
+    int label = AT(t, r);
     int valid = label >= 0 && (uint)label < C;
     float at = valid ? LOAD(x, row + label) : NAN;
 
@@ -33,16 +33,16 @@ KERNEL void cross_entropy_fwd_rows(OUT(loss), OUT(hit), OUT(max), OUT(sum), IN(x
     all = group_sum(all, part);
     above = group_max(above, part);
     if (lane == 0) {
-        STORE(max, r, m);
-        STORE(sum, r, s);
-        STORE(hit, r, above > 0.0f ? 0.0f : 1.0f);
-        STORE(loss, r, log(s) - (1.0f - smoothing) * (at - m) - smoothing * (all / (float)C));
+        AT(max, r) = m;
+        AT(sum, r) = s;
+        AT(hit, r) = above > 0.0f ? 0.0f : 1.0f;
+        AT(loss, r) = log(s) - (1.0f - smoothing) * (at - m) - smoothing * (all / (float)C);
     }
 }
 
 /* The same for few classes, one work-item per row: a group per row would mostly wait. */
-KERNEL void cross_entropy_fwd_few(OUT(loss), OUT(hit), OUT(max), OUT(sum), IN(x), IN_I32(t),
-                                  uint R, uint C, float smoothing)
+KERNEL void cross_entropy_fwd_few(OUT_F32(loss), OUT_F32(hit), OUT_F32(max), OUT_F32(sum),
+                                  IN(x), IN_I32(t), uint R, uint C, float smoothing)
 {
     uint r = get_global_id(0);
     ulong row = (ulong)r * C;
@@ -51,7 +51,7 @@ KERNEL void cross_entropy_fwd_few(OUT(loss), OUT(hit), OUT(max), OUT(sum), IN(x)
     if (r >= R) {
         return;
     }
-    int label = LOAD(t, r);
+    int label = AT(t, r);
     int valid = label >= 0 && (uint)label < C;
     float at = valid ? LOAD(x, row + label) : NAN;
 
@@ -67,13 +67,13 @@ KERNEL void cross_entropy_fwd_few(OUT(loss), OUT(hit), OUT(max), OUT(sum), IN(x)
             hits = 0.0f;
         }
     }
-    STORE(max, r, m);
-    STORE(sum, r, s);
-    STORE(hit, r, hits);
-    STORE(loss, r, log(s) - (1.0f - smoothing) * (at - m) - smoothing * (all / (float)C));
+    AT(max, r) = m;
+    AT(sum, r) = s;
+    AT(hit, r) = hits;
+    AT(loss, r) = log(s) - (1.0f - smoothing) * (at - m) - smoothing * (all / (float)C);
 }
 
-KERNEL void cross_entropy_fwd(OUT(stats), IN(loss), IN(hit), uint R)
+KERNEL void cross_entropy_fwd(OUT_F32(stats), IN_F32(loss), IN_F32(hit), uint R)
 {
     local float part[WG];
 
@@ -81,21 +81,21 @@ KERNEL void cross_entropy_fwd(OUT(stats), IN(loss), IN(hit), uint R)
 }
 
 /* One work-item per element. */
-KERNEL void cross_entropy_bwd(OUT(dx), IN(max), IN(sum), IN(x), IN_I32(t), uint n, uint C,
-                              float smoothing, uint acc)
+KERNEL void cross_entropy_bwd(OUT(dx), IN_F32(max), IN_F32(sum), IN(x), IN_I32(t),
+                              IN_F32(scale), uint n, uint C, float smoothing, uint acc)
 {
     uint i = get_global_id(0);
 
     if (i < n) {
         uint r = i / C, c = i % C;
-        int label = LOAD(t, r);
-        float v = exp(LOAD(x, i) - LOAD(max, r)) / LOAD(sum, r) - smoothing / (float)C;
+        int label = AT(t, r);
+        float v = exp(LOAD(x, i) - AT(max, r)) / AT(sum, r) - smoothing / (float)C;
 
         if (label < 0 || (uint)label >= C) {
             v = NAN;
         } else if (c == (uint)label) {
             v -= 1.0f - smoothing;
         }
-        STORE_ACC(dx, i, v, acc);
+        STORE_ACC(dx, i, SCALED(v, scale), acc);
     }
 }

@@ -6,6 +6,8 @@
  * zeros beyond the edges. The sum of an element is one chain of fma in the order of k, whatever
  * the tile: the same bits on every device that has fma. */
 
+#include "gemm.clh"
+
 #define TILE  32u
 #define SLICE 16u
 #define SIDE  8u
@@ -79,19 +81,5 @@ void gemm_epilogue(OUT(c), IN(bias), uint m, uint n, uint batch, ulong ldc, ulon
     float v = keep ? LOAD(c, at) : 0.0f;
 
     v += add_bias ? LOAD(bias, col) : 0.0f;
-    switch (act) {   /* enum mt_gemm_act */
-    case 1:
-        v = v <= 0.0f ? 0.0f : v;   /* NaN stays, fmax would hide it */
-        break;
-    case 2:
-        v = v > 0.0f ? v : slope * v;
-        break;
-    case 3:
-        v = 1.0f / (1.0f + exp(-v));
-        break;
-    case 4:
-        v = tanh(v);
-        break;
-    }
-    STORE(c, at, v);
+    STORE(c, at, activate_one(v, act, slope));
 }

@@ -14,7 +14,7 @@ static inline float hinge_side(int label, uint c, uint C)
 }
 
 /* One work-group per row of C classes. */
-KERNEL void hinge_fwd_rows(OUT(loss), OUT(hit), IN(x), IN_I32(t), uint R, uint C)
+KERNEL void hinge_fwd_rows(OUT_F32(loss), OUT_F32(hit), IN(x), IN_I32(t), uint R, uint C)
 {
     local float part[WG];
     uint r = get_group_id(0), lane = get_local_id(0);
@@ -24,7 +24,7 @@ KERNEL void hinge_fwd_rows(OUT(loss), OUT(hit), IN(x), IN_I32(t), uint R, uint C
     if (r >= R) {
         return;
     }
-    int label = LOAD(t, r);
+    int label = AT(t, r);
     int valid = label >= 0 && (uint)label < C;
     float at = valid ? LOAD(x, row + label) : NAN;
 
@@ -40,12 +40,12 @@ KERNEL void hinge_fwd_rows(OUT(loss), OUT(hit), IN(x), IN_I32(t), uint R, uint C
     sum = group_sum(sum, part);
     wrong = group_max(wrong, part);
     if (lane == 0) {
-        STORE(loss, r, sum);
-        STORE(hit, r, 1.0f - wrong);
+        AT(loss, r) = sum;
+        AT(hit, r) = 1.0f - wrong;
     }
 }
 
-KERNEL void hinge_fwd(OUT(stats), IN(loss), IN(hit), uint R)
+KERNEL void hinge_fwd(OUT_F32(stats), IN_F32(loss), IN_F32(hit), uint R)
 {
     local float part[WG];
 
@@ -53,14 +53,14 @@ KERNEL void hinge_fwd(OUT(stats), IN(loss), IN(hit), uint R)
 }
 
 /* One work-item per element. */
-KERNEL void hinge_bwd(OUT(dx), IN(x), IN_I32(t), uint n, uint C, uint acc)
+KERNEL void hinge_bwd(OUT(dx), IN(x), IN_I32(t), IN_F32(scale), uint n, uint C, uint acc)
 {
     uint i = get_global_id(0);
 
     if (i < n) {
-        float side = hinge_side(LOAD(t, i / C), i % C, C);
+        float side = hinge_side(AT(t, i / C), i % C, C);
         float v = side * LOAD(x, i) >= 1.0f ? 0.0f : -side;
 
-        STORE_ACC(dx, i, v, acc);
+        STORE_ACC(dx, i, SCALED(v, scale), acc);
     }
 }

@@ -6,7 +6,7 @@
 
 /* db[o] = sum_r g[r,o]. A group takes COLUMNS columns; lane l of a column sums rows l, l +
  * LANES, ..., in blocks of 64 terms, and the lanes are summed in a fixed tree. */
-KERNEL void linear_bwd_bias(OUT(db), IN(g), uint R, uint O, uint acc)
+KERNEL void linear_bwd_bias(OUT_F32(db), IN(g), uint R, uint O, uint acc)
 {
     local float part[WG];
     uint t = get_local_id(0), c = t % COLUMNS, lane = t / COLUMNS;
@@ -29,6 +29,6 @@ KERNEL void linear_bwd_bias(OUT(db), IN(g), uint R, uint O, uint acc)
         }
     }
     if (lane == 0 && o < O) {
-        STORE_ACC(db, o, part[t], acc);
+        STORE_ACC_F32(db, o, part[t], acc);
     }
 }

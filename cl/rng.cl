@@ -10,9 +10,9 @@ KERNEL void rng_fill(OUT_U32(bits), uint n, uint k0, uint k1, uint c1, uint c2, 
         uintv x = i, y = c1, z = c2, w = c3;
 
         mt_philox((uint2)(k0, k1), &x, &y, &z, &w);
-        STORE(bits, 4 * (ulong)i, x);
-        STORE(bits, 4 * (ulong)i + 1, y);
-        STORE(bits, 4 * (ulong)i + 2, z);
-        STORE(bits, 4 * (ulong)i + 3, w);
+        AT(bits, 4 * (ulong)i) = x;
+        AT(bits, 4 * (ulong)i + 1) = y;
+        AT(bits, 4 * (ulong)i + 2) = z;
+        AT(bits, 4 * (ulong)i + 3) = w;
     }
 }

@@ -278,6 +278,9 @@ typedef struct motley_progress {
     double input_wait;                 /* the input was waited for */
     double comm_flight;                /* gradients were on their way between processes */
     double comm_exposed;               /* ... while the device had nothing else to do */
+    /* With precision fp16, else 0: */
+    double loss_scale;                 /* after the last step */
+    int64_t skipped;                   /* steps of this process's life whose gradients overflowed */
 } motley_progress;
 
 /* A return value other than 0 asks to stop, as motley_stop does. Called in all processes. */

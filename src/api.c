@@ -635,7 +635,8 @@ int motley_param_set(motley_run *run, const char *name, const float *src, int64_
     NOT_NULL(name);
     NOT_NULL(src);
     MT_TRY(find_param(run, name, n, &buf, &range));
-    return mt_buf_write(buf, 4 * range.lo, 4 * (uint64_t)n, src);
+    MT_TRY(mt_buf_write(buf, 4 * range.lo, 4 * (uint64_t)n, src));
+    return mt_store_refresh(run->session->store);
 }
 
 int motley_save(motley_run *run, const char *folder)

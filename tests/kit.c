@@ -1,5 +1,5 @@
 /* kit.c -- the checks that are made from the description of an operation; see kit.h. */
-#include "tests/rig.h"
+#include "tests/refer.h"
 
 #include "base/ctx.h"
 #include "base/rng.h"
@@ -11,8 +11,6 @@
 #include <string.h>
 
 #define HALF_ULP 5.9604644775390625e-08   /* 2^-24: half an ulp of float, relative */
-#define STEP     1e-3    /* of the differences; their error is of order STEP^4 */
-#define NOISE    1e-12   /* some 2^-53 / STEP: rounding of the differences, relative */
 #define SMALL    96      /* a port with up to so many elements is tried in all directions */
 
 const struct mt_suite *mt_suite_find(const char *name)
@@ -25,129 +23,28 @@ const struct mt_suite *mt_suite_find(const char *name)
     return NULL;
 }
 
-/* ---- the reference ----------------------------------------------------------------------- */
-
-static int ref_new(struct mt_rig *b, enum mt_mode mode, struct mt_ref *r)
-{
-    memset(r, 0, sizeof *r);
-    r->n = &b->now;
-    r->mode = mode;
-    r->seed = b->opt->seed + 77;
-    r->step = 3;
-    r->first = 5;
-    for (int i = 0; i < b->n.nin; i++) {
-        r->in[i] = b->in[i].x;
-    }
-    for (int i = 0; i < b->n.nparam; i++) {
-        r->param[i] = b->param[i].x;
-    }
-    for (int i = 0; i < b->n.nstate; i++) {
-        r->state[i] = b->state[i].x;
-    }
-    for (int i = 0; i < b->n.nout; i++) {
-        MT_TRY(mt_rig_doubles(b, b->out[i].count, &r->out[i]));
-        MT_TRY(mt_rig_doubles(b, b->out[i].count, &r->mag[i]));
-    }
-    return MOTLEY_OK;
-}
-
-static void ref_run(const struct mt_rig *b, const struct mt_ref *r)
-{
-    for (int i = 0; i < b->n.nout; i++) {
-        for (int64_t k = 0; k < b->out[i].count; k++) {
-            r->mag[i][k] = NAN;
-        }
-    }
-    b->suite->ref(r);
-    for (int i = 0; i < b->n.nout; i++) {
-        for (int64_t k = 0; k < b->out[i].count; k++) {
-            if (isnan(r->mag[i][k])) {
-                r->mag[i][k] = fabs(r->out[i][k]);
-            }
-        }
-    }
-}
+/* ---- checks ------------------------------------------------------------------------------ */
 
 static double roundings(const struct mt_rig *b, int port)
 {
     return b->c->exact || b->suite->roundings == NULL ? 0 : b->suite->roundings(&b->now, port);
 }
 
-/* Values of one direction: element `unit` alone, or (unit < 0) a dense random direction. */
-static double direction(const struct mt_rig *b, int port, int64_t unit, int64_t i)
+/* What a result that is right within `bound` may differ by after it was rounded to the width of
+ * its tensor. */
+static double stored_bound(const struct mt_spec *spec, double size, double bound)
 {
-    struct mt_rng_key key = mt_rng_key(b->opt->seed, MT_RNG_TEST, 1000 + (uint64_t)port);
-
-    return unit >= 0 ? (i == unit ? 1.0 : 0.0)
-                     : 2 * mt_rng_uniform(key, (uint64_t)i + ((uint64_t)-unit << 40)) - 1;
+    return bound + mt_slot_half_ulp(spec) * (size + bound) + mt_slot_tiny(spec);
 }
-
-/* Moves port's values by h along the direction, or back to base (h = 0). */
-static void displace(const struct mt_rig *b, int port, double *x, const double *base,
-                     int64_t count, int64_t unit, double h)
-{
-    if (unit >= 0) {
-        x[unit] = base[unit] + h;
-        return;
-    }
-    for (int64_t i = 0; i < count; i++) {
-        x[i] = base[i] + h * direction(b, port, unit, i);
-    }
-}
-
-struct slope {
-    double sum;         /* <g, d ref/dv> */
-    double magnitude;   /* sum_j |g_j d ref_j/dv| */
-    double noise;       /* what double precision leaves of the differences, at most */
-};
-
-/* By differences: of fourth order; or exact ones for exact cases, whose references are
- * piecewise linear or quadratic in each input. keep: memory for four results. */
-static struct slope differentiate(const struct mt_rig *b, const struct mt_ref *r,
-                                  double *keep[4], int port, double *x, const double *base,
-                                  int64_t count, int64_t unit)
-{
-    static const double at[4] = {1, -1, 2, -2}, weight[4] = {8, -8, -1, 1};
-    double h = b->c->exact ? 0.5 : STEP, norm = b->c->exact ? 1 : 12 * STEP;
-    int points = b->c->exact ? 2 : 4, loss = (b->n.op->flags & MT_OP_LOSS) != 0;
-    struct slope s = {0, 0, 0};
-
-    for (int p = 0; p < points; p++) {
-        double *to = keep[p];
-
-        displace(b, port, x, base, count, unit, at[p] * h);
-        b->suite->ref(r);
-        for (int o = 0; o < b->n.nout; o++) {
-            memcpy(to, r->out[o], (size_t)b->out[o].count * sizeof *to);
-            to += b->out[o].count;
-        }
-    }
-    displace(b, port, x, base, count, unit, 0);
-    for (int64_t o = 0, j = 0; o < b->n.nout; o++) {
-        for (int64_t k = 0; k < b->out[o].count; k++, j++) {
-            double g = loss ? k == MT_STAT_LOSS : b->dout[o].x[k], d = 0;
-
-            for (int p = 0; p < points; p++) {
-                d += (b->c->exact ? at[p] : weight[p]) * keep[p][j];
-            }
-            s.sum += g * d / norm;
-            s.magnitude += fabs(g * d / norm);
-            if (loss || d != 0) {
-                s.noise += NOISE * fabs(g) * fmax(fabs(keep[0][j]), r->mag[o][k]);
-            }
-        }
-    }
-    return s;
-}
-
-/* ---- checks ------------------------------------------------------------------------------ */
 
 static struct mt_result begin(const struct mt_rig *b, const char *what)
 {
+    enum mt_dtype storage = mt_node_storage(&b->n);
     char name[64], full[64];
 
     snprintf(full, sizeof full, "%s%s", what, b->rows < b->planned ? ", partial" : "");
-    snprintf(name, sizeof name, "%s", b->c->name);
+    snprintf(name, sizeof name, "%s%s%s", b->c->name, storage != MT_F32 ? " " : "",
+             storage != MT_F32 ? mt_dtype_name(storage) : "");
     return mt_result_new(b->suite->name, name, full);
 }
 
@@ -178,18 +75,24 @@ static int check_forward(struct mt_rig *b, enum mt_mode mode, const char *what)
     struct mt_ref r;
     double own;
 
-    MT_TRY(ref_new(b, mode, &r));
-    ref_run(b, &r);
+    MT_TRY(mt_refer_new(b, mode, &r));
+    mt_refer_run(b, &r);
     own = activate(b, &r) * HALF_ULP;
     MT_TRY(mt_rig_fwd(b, mode));
     for (int o = 0; o < b->n.nout; o++) {
         double bound = roundings(b, MT_PORT_OUT) * HALF_ULP;
 
         for (int64_t k = 0; k < b->out[o].count; k++) {
-            mt_result_element(&x, k, mt_slot_value(&b->out[o], k), r.out[o][k],
-                              b->c->exact && own == 0
-                                  ? 0
-                                  : bound * r.mag[o][k] + own * fabs(r.out[o][k]) + FLT_MIN);
+            const struct mt_spec *spec = &b->out[o].spec;
+            double want = r.out[o][k], off = bound * r.mag[o][k] + FLT_MIN;
+            int exact = b->c->exact && own == 0;
+
+            off += own * fabs(want);
+            if (exact) {
+                want = mt_slot_number(spec, mt_slot_word(spec, want));
+            }
+            mt_result_element(&x, k, mt_slot_value(&b->out[o], k), want,
+                              exact ? 0 : stored_bound(spec, fabs(want), off));
         }
         mt_slot_guards(&b->out[o], "output", o, &x);
     }
@@ -222,7 +125,7 @@ static int gradient_magnitude(struct mt_rig *b, const struct mt_ref *r, int port
                               double **dmag)
 {
     struct mt_ref with = *r;
-    double largest = b->dout[0].used ? 0 : 1;
+    double largest = b->dout[0].used ? 0 : b->loss_scale;
 
     MT_TRY(mt_rig_doubles(b, count, dmag));
     if (port != 0) {
@@ -255,20 +158,20 @@ static int check_port(struct mt_rig *b, const struct mt_ref *r, double *keep[4],
         int64_t unit = t >= units ? -1 - (t - units)
                        : units == x->count ? t
                        : (int64_t)(mt_rng_u32(key, (uint64_t)t) % (uint64_t)x->count);
-        double magnitude, got = 0, length = 1, extra = 0, weight = 0;
-        struct slope s;
+        double magnitude, off, got = 0, length = 1, extra = 0, weight = 0;
+        struct mt_slope s;
 
         if (unit < 0 && b->c->exact) {
             continue;   /* a dense direction is not exact */
         }
-        s = differentiate(b, r, keep, port, x->x, base, x->count, unit);
+        s = mt_refer_slope(b, r, keep, port, x->x, base, x->count, unit);
         if (unit >= 0) {
             got = mt_slot_value(d, unit);
             extra = dmag[unit];
         } else {
             length = 0;
             for (int64_t i = 0; i < x->count; i++) {
-                double v = direction(b, port, unit, i);
+                double v = mt_refer_direction(b, port, unit, i);
 
                 got += mt_slot_value(d, i) * v;
                 weight += fabs(mt_slot_value(d, i) * v);
@@ -277,11 +180,17 @@ static int check_port(struct mt_rig *b, const struct mt_ref *r, double *keep[4],
             }
         }
         magnitude = fmax(s.magnitude, weight);   /* terms of either sum may cancel */
+        if (b->c->exact) {
+            s.sum = mt_slot_number(&d->spec, mt_slot_word(&d->spec, s.sum));
+        }
+        off = roundings(b, port) * HALF_ULP * (magnitude + extra) + FLT_MIN * length + s.noise;
+        if (b->n.keep & MT_KEEP_OUT) {
+            off += b->suite->kept * (mt_slot_half_ulp(&b->out[0].spec) * (magnitude + extra) +
+                                     mt_slot_tiny(&b->out[0].spec) * length);
+        }
+        off = stored_bound(&d->spec, magnitude, off) + mt_slot_tiny(&d->spec) * length;
         mt_result_element(&res, unit >= 0 ? unit : x->count - 1 - unit, got, s.sum,
-                          b->c->exact ? 0
-                                      : roundings(b, port) * HALF_ULP *
-                                                (magnitude + extra) +
-                                            FLT_MIN * length + s.noise);
+                          b->c->exact ? 0 : off);
     }
     for (int64_t i = 0; i < d->count; i++) {   /* every element was written */
         if (d->bits[MT_RIG_GUARD + i] == d->fill) {
@@ -305,7 +214,7 @@ static int check_gradients(struct mt_rig *b)
         return MOTLEY_OK;
     }
     MT_TRY(mt_rig_bwd(b));
-    MT_TRY(ref_new(b, MT_TRAIN, &r));
+    MT_TRY(mt_refer_new(b, MT_TRAIN, &r));
     for (int o = 0; o < b->n.nout; o++) {
         outputs += b->out[o].count;
     }
@@ -431,8 +340,12 @@ static void accumulated(const struct mt_rig *b, const struct mt_slot *s, const u
         largest = fmax(largest, fabs(mt_slot_number(&s->spec, before[k])));
     }
     for (int64_t k = 0; s->used && k < s->count; k++) {
-        mt_result_element(x, k, mt_slot_value(s, k), 2 * mt_slot_number(&s->spec, before[k]),
-                          2 * (roundings(b, port) + 1) * HALF_ULP * largest);
+        double once = mt_slot_number(&s->spec, before[k]);
+
+        /* The second is added before it is rounded, the sum is rounded again. */
+        mt_result_element(x, k, mt_slot_value(s, k), 2 * once,
+                          2 * (roundings(b, port) + 1) * HALF_ULP * largest +
+                              2 * stored_bound(&s->spec, 2 * fabs(once), 0));
     }
 }
 
@@ -493,8 +406,8 @@ static int check_golden(struct mt_rig *b)
     struct mt_ref r;
     double *keep[4];
 
-    MT_TRY(ref_new(b, MT_TRAIN, &r));
-    ref_run(b, &r);
+    MT_TRY(mt_refer_new(b, MT_TRAIN, &r));
+    mt_refer_run(b, &r);
     for (int64_t k = 0; g->out != NULL && k < b->out[0].count; k++) {
         mt_result_element(&x, k, r.out[0][k], g->out[k], 1e-12 * (1 + fabs(g->out[k])));
     }
@@ -511,7 +424,7 @@ static int check_golden(struct mt_rig *b)
         memcpy(base, s->x, (size_t)s->count * sizeof *base);
         for (int64_t k = 0; want != NULL && k < s->count; k++) {
             mt_result_element(
-                &x, k, differentiate(b, &r, keep, port, s->x, base, s->count, k).sum, want[k],
+                &x, k, mt_refer_slope(b, &r, keep, port, s->x, base, s->count, k).sum, want[k],
                 1e-8 * (1 + fabs(want[k])));
         }
     }
@@ -547,7 +460,7 @@ static int check_all(struct mt_rig *b)
     }
     MT_TRY(check_repeat(b, &k));
     MT_TRY(check_accumulate(b, &k));
-    if (b->c->golden != NULL) {
+    if (b->c->golden != NULL && mt_node_storage(&b->n) == MT_F32) {   /* as they were given */
         MT_TRY(check_golden(b));
     }
     if (inplace) {
@@ -594,12 +507,9 @@ int mt_kit_check(const struct mt_suite *s, struct mt_dev *dev, const struct mt_n
     return MOTLEY_OK;
 }
 
-int mt_suite_run(const struct mt_suite *s, struct mt_dev *dev, const struct mt_check_opt *opt,
-                 struct mt_report *r)
+static int run_cases(const struct mt_suite *s, struct mt_dev *dev, enum mt_dtype storage,
+                     const struct mt_check_opt *opt, struct mt_report *r)
 {
-    if (s->run != NULL) {
-        return s->run(dev, opt, r);
-    }
     for (int i = 0; i < s->ncases; i++) {
         const struct mt_case *c = &s->cases[i];
         char text[MT_KIT_TEXT];
@@ -608,7 +518,7 @@ int mt_suite_run(const struct mt_suite *s, struct mt_dev *dev, const struct mt_c
         if (c->bench || (c->slow && opt->small)) {
             continue;
         }
-        if (mt_kit_node(s, c, text, &n) < 0) {
+        if (mt_kit_node(s, c, storage, text, &n) < 0) {
             struct mt_result x = mt_result_new(s->name, c->name, "shapes");
 
             mt_result_fail(&x, "%s", mt_err_text());
@@ -621,6 +531,20 @@ int mt_suite_run(const struct mt_suite *s, struct mt_dev *dev, const struct mt_c
             n.slope = 0.25f;
             MT_TRY(mt_kit_check(s, dev, &n, c, opt, r));
         }
+    }
+    return MOTLEY_OK;
+}
+
+int mt_suite_run(const struct mt_suite *s, struct mt_dev *dev, const struct mt_check_opt *opt,
+                 struct mt_report *r)
+{
+    static const enum mt_dtype storages[] = {MT_F32, MT_BF16, MT_FP16};
+
+    if (s->run != NULL) {
+        return s->run(dev, opt, r);
+    }
+    for (size_t i = 0; i < (s->own_types ? 1 : sizeof storages / sizeof *storages); i++) {
+        MT_TRY(run_cases(s, dev, storages[i], opt, r));
     }
     return MOTLEY_OK;
 }

@@ -13,7 +13,10 @@
  *   memory       guard words around every tensor, NaN in everything that is to be written,
  *                inputs left as they were
  *
- * and for exact cases (small integers) == instead of a bound. The same descriptions serve
+ * and for exact cases (small integers) == instead of a bound. All of it for values stored as f32,
+ * bf16 and fp16: where a tensor is narrow, its inputs are drawn among the numbers that it can
+ * hold, and one rounding of its width is added to the bound (exact cases: the result must be the
+ * exact one rounded). The same descriptions serve
  * tests/optest, `motley check` and `motley bench ops` (runner.h). */
 #ifndef MT_TESTS_KIT_H
 #define MT_TESTS_KIT_H
@@ -63,6 +66,10 @@ struct mt_suite {
     double (*roundings)(const struct mt_node *n, int port);
     /* Value to use for element i of an input instead of the drawn x; u is uniform in (0, 1). */
     double (*draw)(const struct mt_node *n, int port, double x, double u);
+    /* Where backward reads its result, which is stored narrow: how much |g dy/dx| plus dmag change,
+     * relative to the change of the result. */
+    double kept;
+    int own_types;             /* cases say how values are stored: one run, not three */
     const double *kinks;       /* inputs 0 keep a distance from these; nkinks of them */
     int nkinks;
     const struct mt_case *cases;
@@ -107,10 +114,10 @@ int mt_kit_check(const struct mt_suite *s, struct mt_dev *dev, const struct mt_n
 int mt_kit_gemm(struct mt_dev *dev, const char *provider, const char *form,
                 const struct mt_gemm *g, uint64_t seed, struct mt_report *r);
 
-/* A node for a case of a suite: attributes parsed, shapes inferred. text: storage of at least
- * MT_KIT_TEXT bytes for text attributes, must outlive the node. */
+/* A node for a case of a suite that stores its values so: attributes parsed, shapes inferred.
+ * text: at least MT_KIT_TEXT bytes for text attributes, must outlive the node. */
 #define MT_KIT_TEXT 256
-int mt_kit_node(const struct mt_suite *s, const struct mt_case *c, char *text,
-                struct mt_node *n);
+int mt_kit_node(const struct mt_suite *s, const struct mt_case *c, enum mt_dtype storage,
+                char *text, struct mt_node *n);
 
 #endif

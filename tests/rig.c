@@ -6,6 +6,7 @@
 #include "tests/rig.h"
 
 #include "base/ctx.h"
+#include "base/half.h"
 #include "base/rng.h"
 #include "device/buf.h"
 #include "device/dev.h"
@@ -14,6 +15,7 @@
 #include <math.h>
 #include <string.h>
 
+#define SCALE 8.0   /* factor of the loss where values are fp16 */
 #define KINK 0.05   /* inputs keep so far from kinks: much more than the differences' step */
 
 /* ---- memory ------------------------------------------------------------------------------ */
@@ -39,6 +41,19 @@ void mt_rig_drop(struct mt_rig *b, int mark)
     }
 }
 
+static int64_t slot_elements(const struct mt_slot *s)
+{
+    return s->room + 2 * MT_RIG_GUARD;
+}
+
+/* On the device; whole words. */
+static uint64_t slot_bytes(const struct mt_slot *s)
+{
+    uint64_t bytes = (uint64_t)slot_elements(s) * (uint64_t)mt_dtype_bytes(s->spec.dtype);
+
+    return (bytes + 3) / 4 * 4;
+}
+
 static int slot_new(struct mt_rig *b, struct mt_slot *s, const struct mt_spec *spec,
                     const char *what)
 {
@@ -46,8 +61,9 @@ static int slot_new(struct mt_rig *b, struct mt_slot *s, const struct mt_spec *s
     s->spec = *spec;
     s->room = s->count = mt_spec_count(spec);
     MT_BUG_IF(b->nbuf == MT_RIG_MAXBLOCK);
-    MT_TRY(mt_buf_new(b->dev, 4 * (uint64_t)(s->room + 2 * MT_RIG_GUARD), what, &s->buf));
-    s->fill = MT_RIG_FILL + (uint32_t)b->nbuf;
+    MT_TRY(mt_buf_new(b->dev, slot_bytes(s), what, &s->buf));
+    s->fill = mt_dtype_is_half(spec->dtype) ? MT_RIG_FILL_HALF : MT_RIG_FILL;
+    s->fill += (uint32_t)b->nbuf;
     b->buffer[b->nbuf++] = s->buf;
     MT_TRY(mt_rig_get(b, s->room + 2 * MT_RIG_GUARD, sizeof *s->bits, (void **)&s->bits));
     s->t.spec = *spec;
@@ -62,7 +78,8 @@ static int slot_blank(struct mt_slot *s)
     if (!s->used) {
         return MOTLEY_OK;
     }
-    return mt_buf_fill(s->buf, 0, 4 * (uint64_t)(s->room + 2 * MT_RIG_GUARD), s->fill);
+    return mt_buf_fill(s->buf, 0, slot_bytes(s),
+                       mt_dtype_is_half(s->spec.dtype) ? s->fill << 16 | s->fill : s->fill);
 }
 
 uint32_t mt_slot_word(const struct mt_spec *spec, double x)
@@ -73,10 +90,19 @@ uint32_t mt_slot_word(const struct mt_spec *spec, double x)
         uint32_t u;
     } v;
 
-    if (spec->dtype == MT_I32) {
+    switch (spec->dtype) {
+    case MT_I32:
         v.i = (int32_t)x;
-    } else {
+        break;
+    case MT_BF16:
+        v.u = mt_half_to_bf16((float)x);
+        break;
+    case MT_FP16:
+        v.u = mt_half_to_fp16((float)x);
+        break;
+    default:
         v.f = (float)x;
+        break;
     }
     return v.u;
 }
@@ -90,7 +116,48 @@ double mt_slot_number(const struct mt_spec *spec, uint32_t u)
     } v;
 
     v.u = u;
-    return spec->dtype == MT_I32 ? (double)v.i : (double)v.f;
+    switch (spec->dtype) {
+    case MT_I32:
+        return (double)v.i;
+    case MT_BF16:
+        return (double)mt_half_from_bf16((uint16_t)u);
+    case MT_FP16:
+        return (double)mt_half_from_fp16((uint16_t)u);
+    default:
+        return (double)v.f;
+    }
+}
+
+/* bf16 has 8 bits of fraction with the leading one, fp16 has 11. */
+double mt_slot_half_ulp(const struct mt_spec *spec)
+{
+    return spec->dtype == MT_BF16 ? 0x1p-8 : spec->dtype == MT_FP16 ? 0x1p-11 : 0;
+}
+
+/* fp16: half of the smallest number, 2^-24. Those of bf16 are below the smallest normal float. */
+double mt_slot_tiny(const struct mt_spec *spec)
+{
+    return spec->dtype == MT_FP16 ? 0x1p-25 : 0;
+}
+
+/* Elements of half a word lie side by side on the device, one a word in s->bits. */
+static void pack(struct mt_slot *s)
+{
+    for (int64_t i = 0; i < slot_elements(s); i++) {
+        uint16_t h = (uint16_t)s->bits[i];
+
+        memcpy((char *)s->bits + 2 * i, &h, sizeof h);
+    }
+}
+
+static void unpack(struct mt_slot *s)
+{
+    for (int64_t i = slot_elements(s) - 1; i >= 0; i--) {
+        uint16_t h;
+
+        memcpy(&h, (char *)s->bits + 2 * i, sizeof h);
+        s->bits[i] = h;
+    }
 }
 
 static int slot_write(struct mt_slot *s, const double *x)
@@ -100,12 +167,23 @@ static int slot_write(struct mt_slot *s, const double *x)
 
         s->bits[i] = k >= 0 && k < s->count ? mt_slot_word(&s->spec, x[k]) : s->fill;
     }
-    return mt_buf_write(s->buf, 0, 4 * (uint64_t)(s->room + 2 * MT_RIG_GUARD), s->bits);
+    if (mt_dtype_is_half(s->spec.dtype)) {
+        pack(s);
+    }
+    MT_TRY(mt_buf_write(s->buf, 0, slot_bytes(s), s->bits));
+    if (mt_dtype_is_half(s->spec.dtype)) {
+        unpack(s);
+    }
+    return MOTLEY_OK;
 }
 
 int mt_slot_read(struct mt_slot *s)
 {
-    return mt_buf_read(s->buf, 0, 4 * (uint64_t)(s->room + 2 * MT_RIG_GUARD), s->bits);
+    MT_TRY(mt_buf_read(s->buf, 0, slot_bytes(s), s->bits));
+    if (mt_dtype_is_half(s->spec.dtype)) {
+        unpack(s);
+    }
+    return MOTLEY_OK;
 }
 
 double mt_slot_value(const struct mt_slot *s, int64_t i)
@@ -158,8 +236,8 @@ static int parse_attrs(const struct mt_op *op, const char *text, char *room,
     return MOTLEY_OK;
 }
 
-int mt_kit_node(const struct mt_suite *s, const struct mt_case *c, char *text,
-                struct mt_node *n)
+int mt_kit_node(const struct mt_suite *s, const struct mt_case *c, enum mt_dtype storage,
+                char *text, struct mt_node *n)
 {
     int rank = 0;
 
@@ -176,6 +254,11 @@ int mt_kit_node(const struct mt_suite *s, const struct mt_case *c, char *text,
     n->in[0] = mt_spec_new(MT_F32, 1, rank, c->dim);
     if (s->shape != NULL) {
         s->shape(n);
+    }
+    for (int i = 0; i < n->nin; i++) {
+        if (n->in[i].dtype == MT_F32 && !(i > 0 && (n->op->flags & MT_OP_LOSS))) {
+            n->in[i].dtype = storage;
+        }
     }
     return mt_node_infer(n);
 }
@@ -213,7 +296,7 @@ void mt_rig_rows(struct mt_rig *b, int64_t rows)
 /* Whether input i has a gradient: real numbers, and no target of a loss. */
 static int differentiable(const struct mt_node *n, int i)
 {
-    return n->in[i].dtype == MT_F32 && !(i > 0 && (n->op->flags & MT_OP_LOSS)) &&
+    return mt_dtype_is_real(n->in[i].dtype) && !(i > 0 && (n->op->flags & MT_OP_LOSS)) &&
            n->op->bwd != NULL;
 }
 
@@ -221,6 +304,7 @@ int mt_rig_new(struct mt_rig *b, const struct mt_node *like)
 {
     struct mt_spec scratch = {.dtype = MT_F32, .rank = 1};
     int view = (like->op->flags & MT_OP_VIEW) != 0;
+    struct mt_spec one = {.dtype = MT_F32, .rank = 1, .dim = {1}}, weight;
 
     b->n = *like;
     memset(b->n.kernel, 0, sizeof b->n.kernel);
@@ -240,7 +324,9 @@ int mt_rig_new(struct mt_rig *b, const struct mt_node *like)
         }
     }
     for (int i = 0; i < b->n.nparam; i++) {
-        MT_TRY(slot_new(b, &b->param[i], &b->n.param[i].spec, "parameter"));
+        weight = b->n.param[i].spec;
+        weight.dtype = mt_node_storage(&b->n);
+        MT_TRY(slot_new(b, &b->param[i], &weight, "parameter"));
         MT_TRY(slot_new(b, &b->dparam[i], &b->n.param[i].spec, "gradient of parameter"));
     }
     for (int i = 0; i < b->n.nstate; i++) {
@@ -249,6 +335,10 @@ int mt_rig_new(struct mt_rig *b, const struct mt_node *like)
     for (int i = 0; i < b->n.nsaved; i++) {
         MT_TRY(slot_new(b, &b->saved[i], &b->n.saved[i], "saved value"));
     }
+    if (b->n.op->flags & MT_OP_LOSS) {
+        MT_TRY(slot_new(b, &b->scale, &one, "factor of the loss"));
+    }
+    b->loss_scale = mt_node_storage(&b->n) == MT_FP16 ? SCALE : 1;
     if (b->n.scratch_bytes > 0) {
         scratch.dim[0] = (int64_t)((b->n.scratch_bytes + 3) / 4);
         MT_TRY(slot_new(b, &b->scratch, &scratch, "scratch"));
@@ -302,9 +392,10 @@ static int slot_draw(struct mt_rig *b, struct mt_slot *s, int port, const double
         MT_TRY(mt_rig_doubles(b, s->room, &s->x));
     }
     for (int64_t i = 0; i < s->room; i++) {
-        s->x[i] = given != NULL ? mt_slot_number(&s->spec, mt_slot_word(&s->spec, given[i]))
+        s->x[i] = given != NULL ? given[i]
                                 : draw_one(b, port, mt_rng_uniform(key, 2 * (uint64_t)i),
                                            mt_rng_uniform(key, 2 * (uint64_t)i + 1));
+        s->x[i] = mt_slot_number(&s->spec, mt_slot_word(&s->spec, s->x[i]));
     }
     return slot_write(s, s->x);
 }
@@ -325,6 +416,7 @@ int mt_rig_draw(struct mt_rig *b)
     for (int i = 0; i < b->n.nstate; i++) {
         MT_TRY(slot_draw(b, &b->state[i], 60 + i, NULL));
     }
+    MT_TRY(slot_draw(b, &b->scale, 70, &b->loss_scale));
     return MOTLEY_OK;
 }
 
@@ -358,6 +450,7 @@ void mt_rig_io(struct mt_rig *b, enum mt_mode mode, int backward)
         io->saved[i] = b->saved[i].t;
     }
     io->scratch = b->scratch.t;
+    io->loss_scale = b->scale.t;
 }
 
 int mt_rig_blank_outputs(struct mt_rig *b)

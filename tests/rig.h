@@ -8,6 +8,7 @@
 #define MT_RIG_GUARD    64            /* elements before and behind a tensor */
 #define MT_RIG_FILL     0x7fc0be00u   /* a quiet NaN that arithmetic does not produce; plus a
                                          number of the tensor, so that a copy is seen, too */
+#define MT_RIG_FILL_HALF 0x7fc0u      /* likewise, as bf16 and as fp16 */
 #define MT_RIG_MAXBLOCK 512
 
 /* A tensor on the device, with its guards, and its content on the host. */
@@ -15,11 +16,12 @@ struct mt_slot {
     int used;
     struct mt_spec spec;     /* as planned */
     struct mt_buf *buf;
-    uint32_t fill;           /* what is there before anything is written */
+    uint32_t fill;           /* every element before anything is written */
     struct mt_tensor t;      /* rows as in the call */
     int64_t room, count;     /* elements planned, and present in the call */
     double *x;               /* inputs: the values */
-    uint32_t *bits;          /* room + 2 guards, as read back */
+    uint32_t *bits;          /* room + 2 guards, as read back: an element each, also if half a
+                                word wide on the device */
 };
 
 struct mt_rig {
@@ -34,7 +36,8 @@ struct mt_rig {
     int64_t rows, planned;
     struct mt_slot in[MT_MAXIN], out[MT_MAXIN], din[MT_MAXIN], dout[MT_MAXIN];
     struct mt_slot param[MT_MAXPARAM], dparam[MT_MAXPARAM], state[MT_MAXPARAM];
-    struct mt_slot saved[MT_MAXPARAM], scratch;
+    struct mt_slot saved[MT_MAXPARAM], scratch, scale;
+    double loss_scale;       /* what a loss multiplies its gradient by */
     struct mt_io io;
     int nblock, nbuf;
     void *block[MT_RIG_MAXBLOCK];
@@ -67,9 +70,12 @@ int mt_rig_bwd(struct mt_rig *b);
 int mt_rig_read(struct mt_slot *s, int n);
 int mt_slot_read(struct mt_slot *s);
 double mt_slot_value(const struct mt_slot *s, int64_t i);
-/* A number as a word of a tensor, and back. */
+/* A number as a word of a tensor, rounded to nearest, and back. */
 uint32_t mt_slot_word(const struct mt_spec *spec, double x);
 double mt_slot_number(const struct mt_spec *spec, uint32_t u);
+/* Half an ulp of its numbers, relative, and of those near zero; 0 where results are f32. */
+double mt_slot_half_ulp(const struct mt_spec *spec);
+double mt_slot_tiny(const struct mt_spec *spec);
 /* Guards, and what lies behind the samples present, must be as they were. s was read back. */
 void mt_slot_guards(const struct mt_slot *s, const char *what, int i, struct mt_result *x);
 

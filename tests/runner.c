@@ -76,7 +76,7 @@ static int build(struct mt_net *net)
     const struct mt_config *c = net->config;
     int64_t calls = c->train.micro_batches > 0 ? c->train.micro_batches : 1;
     int64_t rows = (c->train.batch + calls - 1) / calls;
-    struct mt_spec x = {.dtype = MT_F32, .batched = 1}, y = {.batched = 1};
+    struct mt_spec x = {.dtype = mt_dtype_of(c->precision), .batched = 1}, y = {.batched = 1};
     const struct mt_sample *s;
     struct mt_data *data = NULL;
 
@@ -322,7 +322,7 @@ static int bench_suite(const struct mt_suite *s, struct mt_dev *dev, double seco
         struct mt_node n;
 
         if (s->cases[i].bench) {
-            MT_TRY(mt_kit_node(s, &s->cases[i], text, &n));
+            MT_TRY(mt_kit_node(s, &s->cases[i], MT_F32, text, &n));
             MT_TRY(time_node(s, dev, &n, s->cases[i].name, seconds, fn, arg));
         }
     }

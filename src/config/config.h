@@ -23,6 +23,7 @@ struct mt_config {
 
     const char *name;                   /* word for folders; default: the file's name */
     uint64_t seed;
+    int precision;                      /* how values are stored: 0 fp32, 1 bf16, 2 fp16 */
 
     const struct mt_tree *data, *model, *loss, *optimizer, *schedule;   /* NULL where absent */
 
@@ -38,6 +39,7 @@ struct mt_config {
         int64_t batch;                  /* samples per optimizer step, over all ranks */
         int64_t micro_batches;          /* per rank and step: gradient accumulation */
         double clip_norm;               /* 0: no clipping */
+        double loss_scale;              /* the first one, with fp16 */
         int64_t epochs, steps;          /* stop; 0: no such limit */
         double seconds;                 /* stop by wall time; 0: none */
         double target_loss;             /* stop when the held-out loss is at or below; 0: none */

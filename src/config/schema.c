@@ -18,8 +18,11 @@ static const struct mt_attr top_attrs[] = {
     {"seed", MT_ATTR_INT, .def.i = 1, .min = 0, .max = INFINITY,
      .doc = "of weights, shuffling, dropout; the same seed gives the same bits"},
     {"folder", MT_ATTR_TEXT, .doc = "run folder: configuration, metrics, checkpoints"},
+    {"precision", MT_ATTR_WORD, .words = "fp32 bf16 fp16",
+     .doc = "how values, their gradients and the weights that layers read are stored; sums, master "
+            "weights and optimizer are fp32"},
     {0}};
-static const size_t top_at[] = {AT(name), AT(seed), AT(folder)};
+static const size_t top_at[] = {AT(name), AT(seed), AT(folder), AT(precision)};
 
 static const struct mt_attr device_attrs[] = {
     {"use", MT_ATTR_TEXT, .def.s = "auto",
@@ -44,6 +47,9 @@ static const struct mt_attr train_attrs[] = {
      .doc = "pieces in which a rank takes its part of the batch, to save memory"},
     {"clip_norm", MT_ATTR_NUM, .min = 0, .max = INFINITY,
      .doc = "largest norm of the whole gradient; longer ones are scaled down; 0: no limit"},
+    {"loss_scale", MT_ATTR_NUM, .def.f = 65536, .min = 1, .max = 1e18,
+     .doc = "with precision fp16: the first factor of the loss, which then adapts; taken down to "
+            "a power of two"},
     {"epochs", MT_ATTR_INT, .min = 0, .max = INFINITY,
      .doc = "stop after so many passes over the data; 0: no such limit; 10 if nothing else of "
             "epochs, steps, seconds and targets is set"},
@@ -63,9 +69,9 @@ static const struct mt_attr train_attrs[] = {
      .doc = "steps between lines of progress and of metrics.jsonl"},
     {0}};
 static const size_t train_at[] = {
-    AT(train.batch), AT(train.micro_batches), AT(train.clip_norm), AT(train.epochs),
-    AT(train.steps), AT(train.seconds), AT(train.target_loss), AT(train.target_accuracy),
-    AT(train.eval_every), AT(train.eval_batch), AT(train.log_every)};
+    AT(train.batch), AT(train.micro_batches), AT(train.clip_norm), AT(train.loss_scale),
+    AT(train.epochs), AT(train.steps), AT(train.seconds), AT(train.target_loss),
+    AT(train.target_accuracy), AT(train.eval_every), AT(train.eval_batch), AT(train.log_every)};
 
 static const struct mt_attr parallel_attrs[] = {
     {"grid", MT_ATTR_WORD, .words = "given auto",

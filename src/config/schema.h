@@ -7,8 +7,8 @@
 #include <stddef.h>
 
 /* One part of the configuration. With attrs, its values are stored in struct mt_config: value i
- * at offset at[i], as int64_t, double, int or const char * by its kind. Without, the part belongs
- * to another folder and is kept as a tree at offset at[0]. */
+ * at offset at[i], as int64_t, double, int (also words) or const char * by its kind. Without, the
+ * part belongs to another folder and is kept as a tree at offset at[0]. */
 struct mt_section {
     const char *name;              /* "train"; "" for the keys at the top */
     const char *doc;

@@ -98,6 +98,9 @@ static int check_sizes(const struct mt_gemm *g)
              "gemm: leading dimensions %" PRId64 ", %" PRId64 ", %" PRId64
              " are shorter than a row",
              g->lda, g->ldb, g->ldc);
+    MT_CHECK(g->in == g->out || (g->out == MT_F32 && !g->has_bias && g->act == MT_GEMM_NOACT),
+             MOTLEY_EARG, "gemm: %s operands and a %s result", mt_dtype_name(g->in),
+             mt_dtype_name(g->out));
     MT_CHECK(g->varies == 0 || g->varies == 'm' || g->varies == 'n' || g->varies == 'k',
              MOTLEY_EARG, "gemm: no dimension is called '%c'", g->varies);
     return MOTLEY_OK;
@@ -116,9 +119,11 @@ int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,
     plan->g.batch = g->batch > 0 ? g->batch : 1;
     plan->provider = provider;
     snprintf(plan->form, sizeof plan->form, "%s", form);
+    MT_TRY_OR(fail, mt_gemm_wide_init(plan));
     MT_TRY_OR(fail, mt_kernel_get(dev, "gemm", "gemm_epilogue", NULL, &plan->epilogue));
-    MT_TRY_OR(fail, provider->prepare(dev, &plan->g, plan->form, &plan->state,
+    MT_TRY_OR(fail, provider->prepare(dev, &plan->asked, plan->form, &plan->state,
                                       &plan->scratch_bytes));
+    mt_gemm_wide_room(plan);
     *out = plan;
     return MOTLEY_OK;
 fail:
@@ -165,7 +170,7 @@ static int try_provider(struct mt_dev *dev, const struct mt_gemm *g,
         }
         return MOTLEY_OK;
     }
-    st = mt_gemm_verify(dev, &made->g, p, made->form, &good);
+    st = mt_gemm_verify(dev, &made->asked, p, made->form, &good);
     if (st < 0 || !good) {
         mt_gemm_plan_free(made);
         return st;
@@ -300,6 +305,9 @@ int mt_gemm_run(const struct mt_gemm_plan *plan, int64_t size, const struct mt_t
     call.stride_a = or_dense(g->stride_a, call.lda * (g->trans_a ? call.k : call.m));
     call.stride_b = or_dense(g->stride_b, call.ldb * (g->trans_b ? call.n : call.k));
     call.stride_c = or_dense(g->stride_c, call.ldc * call.m);
+    if (plan->wide.widen != NULL && (call.k > 0 || g->out != MT_F32)) {
+        return mt_gemm_wide_run(plan, &call, bias);
+    }
     if (call.k > 0) {
         call.bias = g->has_bias && !late_bias ? bias : NULL;
         early.act = late_act ? MT_GEMM_NOACT : g->act;

@@ -4,7 +4,8 @@
  *
  *     op(A) (M, K), op(B) (K, N), C (M, N), row-major with leading dimensions lda, ldb, ldc in
  *     elements; strides between the matrices of a batch in elements; 0: dense, for the sizes of
- *     the run; bias (N).
+ *     the run; bias (N). A, B and bias are stored as `in`, C as `out`; sums are f32, and C is
+ *     rounded once.
  *
  * A provider (direct, tile, clblast, plain) says whether it can do a product on a device, and
  * whether it suits it. For a product the fastest is taken that `motley tune` found for this device
@@ -38,6 +39,7 @@ struct mt_gemm {
     enum mt_gemm_act act;
     float slope;                  /* of MT_GEMM_LEAKY_RELU */
     char varies;                  /* 'm', 'n', 'k': this size may be smaller at run time; 0 */
+    enum mt_dtype in, out;        /* the same; or out f32 without bias and activation */
 };
 
 /* Chooses a provider, checks it, builds its programs. Set-up only: allocates and waits.

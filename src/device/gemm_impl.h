@@ -13,7 +13,8 @@
 
 struct mt_kernel;
 
-enum { MT_GEMM_FUSE_BIAS = 1, MT_GEMM_FUSE_ACT = 2 };   /* ACT implies that bias comes first */
+enum { MT_GEMM_FUSE_BIAS = 1, MT_GEMM_FUSE_ACT = 2,     /* ACT implies that bias comes first */
+       MT_GEMM_HALF = 4 };                              /* `in` and `out` may be bf16 and fp16 */
 
 /* One product with everything resolved: sizes as they are now, no zero left for "dense". */
 struct mt_gemm_call {
@@ -53,9 +54,17 @@ extern const struct mt_gemm_provider mt_gemm_direct;
 extern const struct mt_gemm_provider mt_gemm_tile;
 extern const struct mt_gemm_provider mt_gemm_clblast;   /* only with MOTLEY_HAVE_CLBLAST */
 
+/* gemm_half.c: the way round a provider that takes f32 only. Offsets in scratch, in f32. */
+struct mt_gemm_wide {
+    struct mt_kernel *widen, *finish;    /* NULL: the provider takes the operands as they are */
+    uint64_t a, b, c;                    /* A, B, and the product where C is stored narrower */
+};
+
 struct mt_gemm_plan {
     struct mt_dev *dev;
     struct mt_gemm g;                    /* batch at least 1 */
+    struct mt_gemm asked;                /* of the provider: g, or the same in f32 */
+    struct mt_gemm_wide wide;
     const struct mt_gemm_provider *provider;
     char form[MT_GEMM_FORM];
     void *state;
@@ -96,6 +105,13 @@ int mt_gemm_cache_path(struct mt_dev *dev, const char *name, const char *key, ch
 
 /* One number of a form "kc=128,flip=1": 1 and *value if it names `key`. */
 int mt_gemm_form_number(const char *form, const char *key, int64_t *value);
+
+/* gemm_half.c: before the provider's prepare, what to ask of it; behind it, the scratch; and a
+ * run with the sizes of `call`, in place of the provider's. */
+int mt_gemm_wide_init(struct mt_gemm_plan *plan);
+void mt_gemm_wide_room(struct mt_gemm_plan *plan);
+int mt_gemm_wide_run(const struct mt_gemm_plan *plan, const struct mt_gemm_call *call,
+                     const struct mt_tensor *bias);
 
 /* One plan without choice or check. */
 int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,

@@ -24,7 +24,8 @@ static int set_arg(struct mt_dev *dev, const struct mt_kernel *k, cl_uint *i,
     case MT_ARG_TENSOR: {
         cl_ulong off = a->v.t.buf != NULL ? a->v.t.off : 0;
 
-        MT_CHECK(a->v.t.buf == NULL || off <= a->v.t.buf->bytes / 4, MOTLEY_EARG,
+        MT_CHECK(a->v.t.buf == NULL || off <= a->v.t.buf->bytes / (unsigned)a->v.t.unit,
+                 MOTLEY_EARG,
                  "argument %u starts at element %" PRIu64 " of buffer \"%s\", which has %" PRIu64
                  " bytes", (unsigned)*i, (uint64_t)off, a->v.t.buf->what, a->v.t.buf->bytes);
         MT_CL(dev, clSetKernelArg(k->kernel, (*i)++, sizeof mem, &mem));

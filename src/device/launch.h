@@ -35,6 +35,7 @@ struct mt_arg {
         struct {
             struct mt_buf *buf;
             uint64_t off;
+            int unit;                /* bytes of an element */
         } t;
         uint32_t u32;
         int32_t i32;
@@ -50,12 +51,13 @@ struct mt_arg {
 
 static inline struct mt_arg mt_t(const struct mt_tensor *t)
 {
-    struct mt_arg a = {.kind = MT_ARG_TENSOR, .v = {.t = {t->buf, t->off}}};
+    struct mt_arg a = {.kind = MT_ARG_TENSOR,
+                       .v = {.t = {t->buf, t->off, mt_dtype_bytes(t->spec.dtype)}}};
     return a;
 }
 static inline struct mt_arg mt_b(struct mt_buf *buf, uint64_t off_elements)
 {
-    struct mt_arg a = {.kind = MT_ARG_TENSOR, .v = {.t = {buf, off_elements}}};
+    struct mt_arg a = {.kind = MT_ARG_TENSOR, .v = {.t = {buf, off_elements, 4}}};
     return a;
 }
 static inline struct mt_arg mt_u32(uint32_t x)

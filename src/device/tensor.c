@@ -68,13 +68,42 @@ const char *mt_spec_print(const struct mt_spec *s, char *buf, int room)
     return buf;
 }
 
+static const struct {
+    const char *name, *defines;
+    int bytes, real;
+} dtypes[] = {[MT_F32] = {"f32", "", 4, 1},
+              [MT_I32] = {"i32", "", 4, 0},
+              [MT_BF16] = {"bf16", "-DBF16", 2, 1},
+              [MT_FP16] = {"fp16", "-DFP16", 2, 1}};
+
 int mt_dtype_bytes(enum mt_dtype dtype)
 {
-    (void)dtype;
-    return 4;
+    return dtypes[dtype].bytes;
+}
+
+enum mt_dtype mt_dtype_of(int word)
+{
+    static const enum mt_dtype of[] = {MT_F32, MT_BF16, MT_FP16};
+
+    return of[word];
+}
+
+int mt_dtype_is_real(enum mt_dtype dtype)
+{
+    return dtypes[dtype].real;
+}
+
+int mt_dtype_is_half(enum mt_dtype dtype)
+{
+    return dtypes[dtype].bytes == 2;
 }
 
 const char *mt_dtype_name(enum mt_dtype dtype)
 {
-    return dtype == MT_F32 ? "f32" : "i32";
+    return dtypes[dtype].name;
+}
+
+const char *mt_dtype_defines(enum mt_dtype dtype)
+{
+    return dtypes[dtype].defines;
 }

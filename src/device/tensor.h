@@ -11,7 +11,8 @@
 
 struct mt_buf;
 
-enum mt_dtype { MT_F32 = 0, MT_I32 };
+/* bf16 and fp16 say how real numbers are stored; arithmetic is that of f32. */
+enum mt_dtype { MT_F32 = 0, MT_I32, MT_BF16, MT_FP16 };
 
 /* batched: dim[0] counts samples and may be smaller at run time than planned. */
 struct mt_spec {
@@ -42,6 +43,10 @@ int mt_spec_equal(const struct mt_spec *a, const struct mt_spec *b);
 /* "f32 (batch 128, 784)" into buf, which is returned. */
 const char *mt_spec_print(const struct mt_spec *s, char *buf, int room);
 int mt_dtype_bytes(enum mt_dtype dtype);
+enum mt_dtype mt_dtype_of(int word);   /* of the words fp32, bf16, fp16 of an option: 0, 1, 2 */
+int mt_dtype_is_real(enum mt_dtype dtype);
+int mt_dtype_is_half(enum mt_dtype dtype);                /* bf16, fp16 */
 const char *mt_dtype_name(enum mt_dtype dtype);
+const char *mt_dtype_defines(enum mt_dtype dtype);        /* of kernels for such values: "-DBF16" */
 
 #endif

@@ -166,15 +166,35 @@ static int build_loss(struct mt_graph *g, const struct mt_tree *loss)
     return add_op(g, loss, word, options != NULL ? options : &none, in, 2, &stats);
 }
 
+/* What `precision` asks for: a cast of the samples in front of all layers. */
+static int build_entry(struct mt_graph *g, const struct mt_tree *model, enum mt_dtype storage,
+                       int *value)
+{
+    struct mt_tree word = *model;
+    char name[8];
+
+    if (storage == MT_F32) {
+        return MOTLEY_OK;
+    }
+    snprintf(name, sizeof name, "%s", mt_dtype_name(storage));
+    word.kind = MT_TREE_SCALAR;
+    word.text = name;
+    return add_op(g, model, "cast", &word, value, 1, value);
+}
+
 int mt_graph_build(struct mt_ctx *ctx, const struct mt_tree *model, const struct mt_tree *loss,
                    const struct mt_spec *x, const struct mt_spec *y, struct mt_graph **out)
 {
+    enum mt_dtype storage = x->dtype;
     struct mt_graph *g = NULL;
+    struct mt_spec samples = *x;
     int st, value;
 
     MT_CHECK(model != NULL, MOTLEY_ECONFIG, "the configuration has no `model`");
-    MT_TRY(mt_graph_new(ctx, x, y, &g));
+    samples.dtype = MT_F32;
+    MT_TRY(mt_graph_new(ctx, &samples, y, &g));
     value = g->x;
+    MT_TRY_OR(fail, build_entry(g, model, storage, &value));
     MT_TRY_OR(fail, build_list(g, model, 0, &value));
     g->output = value;
     if (loss != NULL) {

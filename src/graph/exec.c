@@ -5,6 +5,7 @@
 #include "base/ctx.h"
 #include "base/trace.h"
 #include "device/buf.h"
+#include "device/cast.h"
 #include "device/dev.h"
 #include "graph/update.h"
 
@@ -34,7 +35,7 @@ static struct mt_tensor item_tensor(const struct mt_exec *x, enum mt_item_kind k
     }
     if (p != NULL && p->arena >= 0) {
         t.buf = x->arena[p->arena];
-        t.off = p->off / 4;
+        t.off = p->off / (uint64_t)mt_dtype_bytes(spec.dtype);
     }
     return t;
 }
@@ -66,6 +67,18 @@ static struct mt_tensor flat_tensor(struct mt_buf *buf, const struct mt_gparam *
 {
     struct mt_tensor t = {.spec = p->desc.spec, .buf = buf, .off = p->range.lo};
 
+    return t;
+}
+
+/* The weights of a parameter as node n reads them: where only some layers store narrower values,
+ * the others read the master weights. */
+static struct mt_tensor weight_tensor(const struct mt_exec *x, const struct mt_node *n,
+                                      const struct mt_gparam *p)
+{
+    enum mt_dtype storage = mt_node_storage(n);
+    struct mt_tensor t = flat_tensor(storage == MT_F32 ? x->store->param : x->store->work, p);
+
+    t.spec.dtype = storage;
     return t;
 }
 
@@ -111,7 +124,7 @@ static void fill_io(const struct mt_exec *x, const struct mt_step *s, int64_t lo
         io->dout[i] = grad_tensor(x, gn->out[i], s->micro, rows);
     }
     for (int i = 0; i < n->nparam; i++) {
-        io->param[i] = flat_tensor(x->store->param, &x->graph->param[gn->param[i]]);
+        io->param[i] = weight_tensor(x, n, &x->graph->param[gn->param[i]]);
         io->dparam[i] = flat_tensor(x->store->grad, &x->graph->param[gn->param[i]]);
     }
     for (int i = 0; i < n->nstate; i++) {
@@ -121,6 +134,7 @@ static void fill_io(const struct mt_exec *x, const struct mt_step *s, int64_t lo
         io->saved[i] = item_tensor(x, MT_ITEM_SAVED, s->node * MT_MAXPARAM + i, s->micro,
                                    n->saved[i], rows);
     }
+    io->loss_scale = (struct mt_tensor){.buf = x->store->scalar, .off = MT_SCALAR_LOSS_SCALE};
     if (n->scratch_bytes > 0) {
         struct mt_spec bytes = mt_spec_new(MT_F32, 0, 1, &(int64_t){n->scratch_bytes / 4});
 
@@ -186,9 +200,12 @@ static void bwd_uses(const struct mt_graph *g, const struct mt_step *s, struct m
     use_common(g, s, u);
 }
 
+/* t: an item of the plan, which has whole words. */
 static int zero_tensor(const struct mt_tensor *t)
 {
-    return mt_buf_fill(t->buf, t->off * 4, mt_spec_bytes(&t->spec), 0);
+    uint64_t bytes = (mt_spec_bytes(&t->spec) + 3) / 4 * 4;
+
+    return mt_buf_fill(t->buf, t->off * (uint64_t)mt_dtype_bytes(t->spec.dtype), bytes, 0);
 }
 
 /* Results that are no samples (statistics) are zero where there are no samples. */
@@ -282,7 +299,7 @@ static int check_finite(struct mt_exec *x, const struct mt_step *s)
         int st = MOTLEY_OK;
 
         MT_TRY(MT_NEW_N(x->ctx, count + 1, &host));
-        MT_TRY_OR(end, mt_buf_read(t.buf, t.off * 4, (uint64_t)count * 4, host));
+        MT_TRY_OR(end, mt_cast_read(x->ctx, &t, host));
         for (int64_t i = 0; i < count; i++) {
             MT_CHECK_OR(end, isfinite(host[i]), MOTLEY_ENUM,
                         "layer %s: element %" PRId64 " of its output is %g in step %" PRId64,

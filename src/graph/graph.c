@@ -143,6 +143,12 @@ int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const char *name,
     MT_TRY(add_params(g, n, n->param, n->nparam, &g->param, &g->nparam, gn->param));
     MT_TRY(add_params(g, n, n->state, n->nstate, &g->state, &g->nstate, gn->state));
     for (int i = 0; i < n->nout; i++) {
+        enum mt_dtype type = n->out[i].dtype;
+
+        MT_CHECK(!mt_dtype_is_half(type) || g->storage == MT_F32 || g->storage == type,
+                 MOTLEY_ECONFIG, "layer %s: stores %s, but others store %s; a network may mix f32 "
+                 "with one of them", n->name, mt_dtype_name(type), mt_dtype_name(g->storage));
+        g->storage = mt_dtype_is_half(type) ? type : g->storage;
         MT_TRY(add_value(g, &n->out[i], g->nnode - 1, i, &gn->out[i]));
         g->value[gn->out[i]].needs_grad =
             (grad || n->nparam > 0) && !(op->flags & MT_OP_STOPS);

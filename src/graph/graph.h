@@ -60,6 +60,8 @@ struct mt_graph {
     struct mt_gparam *param, *state;
     uint64_t param_size, state_size;       /* elements of the flat spaces of this process, with
                                               alignment */
+    enum mt_dtype storage;                 /* of values, and of weights as operations read them:
+                                              bf16 or fp16 if some value is, else f32 */
     int x, y;                              /* values from outside: samples and targets */
     int output;                            /* value that the loss judges */
     int loss;                              /* node; -1: a graph for prediction */
@@ -67,9 +69,10 @@ struct mt_graph {
 };
 
 /* Build from the `model` list and the `loss` of a configuration for samples of spec x (batched,
- * with the largest number of samples of one call) and targets of spec y. Shapes that do not fit
- * are errors at the layer's place. loss NULL: prediction only. The trees must outlive the graph
- * (text attributes). Gives *out. */
+ * with the largest number of samples of one call) and targets of spec y. The dtype of x says how
+ * the network stores values: samples come as f32, and if it is narrower the first node is a cast.
+ * Shapes that do not fit are errors at the layer's place. loss NULL: prediction only. The trees
+ * must outlive the graph (text attributes). Gives *out. */
 int mt_graph_build(struct mt_ctx *ctx, const struct mt_tree *model, const struct mt_tree *loss,
                    const struct mt_spec *x, const struct mt_spec *y, struct mt_graph **out);
 void mt_graph_free(struct mt_graph *g);

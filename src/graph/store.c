@@ -3,9 +3,11 @@
 
 #include "base/ctx.h"
 #include "device/buf.h"
+#include "device/cast.h"
 #include "device/dev.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 static uint64_t blocks(const struct mt_graph *g)
@@ -16,8 +18,10 @@ static uint64_t blocks(const struct mt_graph *g)
 uint64_t mt_store_bytes(const struct mt_graph *g, const struct mt_optim *optim)
 {
     uint64_t flats = optim == NULL ? 1 : 2 + (uint64_t)optim->kind->nslots;
+    uint64_t copy = g->storage == MT_F32 ? 0 : (uint64_t)mt_dtype_bytes(g->storage);
 
-    return 4 * (flats * g->param_size + g->state_size + blocks(g) + MT_FLAT_ALIGN + MT_SCALARS);
+    return 4 * (flats * g->param_size + g->state_size + blocks(g) + MT_FLAT_ALIGN + MT_SCALARS) +
+           copy * g->param_size;
 }
 
 static int check_room(struct mt_dev *dev, const struct mt_graph *g, const struct mt_optim *optim,
@@ -79,7 +83,15 @@ int mt_store_new(struct mt_dev *dev, const struct mt_graph *g, const struct mt_o
     s->dev = dev;
     s->size = g->param_size;
     s->state_size = g->state_size;
+    s->storage = g->storage;
     MT_TRY_OR(fail, new_zeroed(dev, s->size, "parameters", &s->param));
+    s->work = s->param;
+    if (s->storage != MT_F32) {
+        MT_TRY_OR(fail, mt_cast_get(dev, s->storage, MT_F32, &s->narrow));
+        MT_TRY_OR(fail, mt_buf_new(dev, s->size * (uint64_t)mt_dtype_bytes(s->storage),
+                                   "working copies of parameters", &s->work));
+        MT_TRY_OR(fail, mt_store_refresh(s));
+    }
     if (s->state_size > 0) {
         MT_TRY_OR(fail, new_zeroed(dev, s->state_size, "running state", &s->state));
     }
@@ -111,6 +123,9 @@ void mt_store_free(struct mt_store *s)
     }
     mt_buf_free(s->grad);
     mt_buf_free(s->state);
+    if (s->work != s->param) {
+        mt_buf_free(s->work);
+    }
     mt_buf_free(s->param);
     mt_free(s->ctx, s);
 }
@@ -174,8 +189,49 @@ static int init_list(struct mt_store *s, const struct mt_gparam *list, int n, st
     return MOTLEY_OK;
 }
 
+int mt_store_set_loss_scale(struct mt_store *s, double scale, double streak)
+{
+    int exponent;
+    float v[2];
+
+    if (s->storage != MT_FP16 || s->scalar == NULL) {
+        return MOTLEY_OK;
+    }
+    frexp(scale, &exponent);
+    v[0] = (float)ldexp(1, exponent - 1);
+    v[1] = (float)streak;
+    return mt_buf_write(s->scalar, 4 * MT_SCALAR_LOSS_SCALE, sizeof v, v);
+}
+
+int mt_store_get_loss_scale(struct mt_store *s, double *scale, double *streak)
+{
+    float v[2] = {0, 0};
+
+    if (s->storage == MT_FP16 && s->scalar != NULL) {
+        MT_TRY(mt_buf_read(s->scalar, 4 * MT_SCALAR_LOSS_SCALE, sizeof v, v));
+    }
+    *scale = (double)v[0];
+    *streak = (double)v[1];
+    return MOTLEY_OK;
+}
+
+int mt_store_refresh(struct mt_store *s)
+{
+    struct mt_tensor all = {.spec = mt_spec_new(MT_F32, 0, 1, &(int64_t){(int64_t)s->size}),
+                            .buf = s->param};
+    struct mt_tensor copy = all;
+
+    if (s->narrow == NULL) {
+        return MOTLEY_OK;
+    }
+    copy.spec.dtype = s->storage;
+    copy.buf = s->work;
+    return mt_cast_run(s->dev, s->narrow, &copy, &all, 0);
+}
+
 int mt_store_init(struct mt_store *s, const struct mt_graph *g, uint64_t seed)
 {
     MT_TRY(init_list(s, g->param, g->nparam, s->param, seed));
-    return init_list(s, g->state, g->nstate, s->state, seed);
+    MT_TRY(init_list(s, g->state, g->nstate, s->state, seed));
+    return mt_store_refresh(s);
 }

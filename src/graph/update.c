@@ -5,6 +5,11 @@
  *   scale    scale = c / count,  c = min(1, clip / (|g| / count + 1e-6))   c = 1 without clipping
  *   update   the optimizer's kernel on a range
  *
+ * With fp16 the loss is scaled: gradients in the flat space are S times too large. The scale step
+ * divides by S and, if the norm says that some gradient is no number, makes the update do nothing
+ * and S smaller (P. Micikevicius et al.: Mixed precision training, ICLR 2018). The norm is that of
+ * gradients summed over all ranks, where an infinity of one is one of all, so all agree.
+ *
  * All of it stays on the device: nobody waits for the count. */
 #include "graph/update.h"
 
@@ -56,9 +61,10 @@ static int run_scale(struct mt_exec *x, const struct mt_step *s)
 
 static int run_update(struct mt_exec *x, const struct mt_step *s)
 {
-    struct mt_optim_args a = {.param = x->store->param, .grad = x->store->grad,
-                              .group = x->store->group, .scalar = x->store->scalar,
-                              .range = s->range, .step = x->batch.step, .lr = x->batch.lr};
+    struct mt_optim_args a = {.param = x->store->param, .work = x->store->work,
+                              .grad = x->store->grad, .group = x->store->group,
+                              .scalar = x->store->scalar, .range = s->range,
+                              .step = x->batch.step, .lr = x->batch.lr};
 
     for (int i = 0; i < MT_OPTIM_SLOTS; i++) {
         a.slot[i] = x->store->slot[i];
@@ -80,7 +86,9 @@ int mt_update_bind(struct mt_exec *x)
     static const char *const func[] = {"update_stats", "update_norm", "update_scale"};
 
     for (int i = 0; i < 3; i++) {
-        MT_TRY(mt_kernel_get(x->dev, "update", func[i], NULL, &x->kernel[i]));
+        MT_TRY(mt_kernel_get(x->dev, "update", func[i],
+                             x->store->storage == MT_FP16 ? mt_dtype_defines(MT_FP16) : "",
+                             &x->kernel[i]));
     }
     x->stats.spec = mt_spec_new(MT_F32, 0, 1, &(int64_t){MT_STATS});
     if (x->mode == MT_TRAIN) {

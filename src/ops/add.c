@@ -17,7 +17,7 @@ static int infer(struct mt_node *n)
     char a[128], b[128];
 
     MT_TRY(mt_node_inputs(n, 2));
-    MT_TRY(mt_node_is_f32(n, 0));
+    MT_TRY(mt_node_is_real(n, 0));
     MT_CHECK(mt_spec_equal(&n->in[0], &n->in[1]), MOTLEY_ECONFIG,
              "add: shapes differ: %s and %s", mt_spec_print(&n->in[0], a, (int)sizeof a),
              mt_spec_print(&n->in[1], b, (int)sizeof b));

@@ -34,6 +34,7 @@ static int infer(struct mt_node *n)
     n->nsaved = 2;
     n->saved[MAX] = n->saved[SUM] = n->in[0];
     n->saved[MAX].rank = n->saved[SUM].rank = n->in[0].rank - 1;
+    n->saved[MAX].dtype = n->saved[SUM].dtype = MT_F32;
     n->scratch_bytes = 2 * sizeof(float) * (uint64_t)mt_spec_rows(&n->in[0]);
     return MOTLEY_OK;
 }
@@ -65,7 +66,8 @@ static int bwd(const struct mt_node *n, const struct mt_io *io)
     }
     return mt_launch(io->dev, n->kernel[BWD], mt_items(N, MT_WG),
                      MT_ARGS(mt_t(&io->din[0]), mt_t(&io->saved[MAX]), mt_t(&io->saved[SUM]),
-                             mt_t(&io->in[0]), mt_t(&io->in[1]), mt_u32((uint32_t)N), mt_u32(C),
+                             mt_t(&io->in[0]), mt_t(&io->in[1]), mt_t(&io->loss_scale),
+                             mt_u32((uint32_t)N), mt_u32(C),
                              mt_f32((float)mt_attr_num(n, SMOOTHING)), mt_u32(io->acc_in & 1)));
 }
 

@@ -30,9 +30,10 @@ static const char *const kernels[] = {"dropout_apply", "dropout_copy", NULL};
 
 static int prepare(struct mt_node *n, struct mt_dev *dev)
 {
-    char defines[16];
+    char defines[32];
 
-    snprintf(defines, sizeof defines, "-DV=%d", mt_dev_vector(dev));
+    snprintf(defines, sizeof defines, "-DV=%d %s", mt_dev_vector(dev),
+             mt_dtype_defines(mt_node_storage(n)));
     return mt_kernel_get(dev, "dropout", "dropout_apply", defines, &n->kernel[APPLY]);
 }
 

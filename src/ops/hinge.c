@@ -48,7 +48,7 @@ static int bwd(const struct mt_node *n, const struct mt_io *io)
     }
     return mt_launch(io->dev, n->kernel[BWD], mt_items(N, MT_WG),
                      MT_ARGS(mt_t(&io->din[0]), mt_t(&io->in[0]), mt_t(&io->in[1]),
-                             mt_u32((uint32_t)N),
+                             mt_t(&io->loss_scale), mt_u32((uint32_t)N),
                              mt_u32((uint32_t)mt_spec_last(&io->in[0].spec)),
                              mt_u32(io->acc_in & 1)));
 }

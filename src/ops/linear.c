@@ -58,7 +58,7 @@ static int infer(struct mt_node *n)
     double gain = mt_attr_num(n, GAIN);
 
     MT_TRY(mt_node_inputs(n, 1));
-    MT_TRY(mt_node_is_f32(n, 0));
+    MT_TRY(mt_node_is_real(n, 0));
     MT_CHECK(n->in[0].rank >= 2, MOTLEY_ECONFIG,
              "linear needs samples of at least one dimension; this input has one number each");
     I = mt_spec_last(&n->in[0]);
@@ -84,12 +84,15 @@ static int prepare(struct mt_node *n, struct mt_dev *dev)
 {
     int64_t R = mt_spec_rows(&n->in[0]), I = mt_spec_last(&n->in[0]);
     int64_t O = mt_spec_last(&n->out[0]);
+    enum mt_dtype type = mt_node_storage(n);
     struct mt_gemm g[MT_MAXGEMM] = {
         [GEMM_FWD] = {.trans_b = 1, .m = R, .n = O, .k = I, .alpha = 1, .varies = 'm',
                       .has_bias = n->nparam > BIAS_PARAM, .act = n->act,
-                      .slope = n->slope},
-        [GEMM_DATA] = {.m = R, .n = I, .k = O, .alpha = 1, .varies = 'm'},
-        [GEMM_WEIGHT] = {.trans_a = 1, .m = O, .n = I, .k = R, .alpha = 1, .varies = 'k'},
+                      .slope = n->slope, .in = type, .out = type},
+        [GEMM_DATA] = {.m = R, .n = I, .k = O, .alpha = 1, .varies = 'm', .in = type,
+                       .out = type},
+        [GEMM_WEIGHT] = {.trans_a = 1, .m = O, .n = I, .k = R, .alpha = 1, .varies = 'k',
+                         .in = type},
     };
 
     for (int i = 0; i < MT_MAXGEMM; i++) {

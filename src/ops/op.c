@@ -69,8 +69,8 @@ int mt_node_bind(struct mt_node *n, struct mt_dev *dev)
     for (int k = 0; n->op->kernels != NULL && n->op->kernels[k] != NULL; k++) {
         MT_CHECK_OR(fail, k < MT_MAXKERNEL, MOTLEY_EBUG, "%s has more than %d kernels",
                     n->op->name, MT_MAXKERNEL);
-        MT_TRY_OR(fail, mt_kernel_get(dev, n->op->name, n->op->kernels[k], NULL,
-                                      &n->kernel[k]));
+        MT_TRY_OR(fail, mt_kernel_get(dev, n->op->name, n->op->kernels[k],
+                                      mt_dtype_defines(mt_node_storage(n)), &n->kernel[k]));
     }
     if (n->op->prepare != NULL) {
         MT_TRY_OR(fail, n->op->prepare(n, dev));
@@ -97,11 +97,16 @@ int mt_node_inputs(const struct mt_node *n, int count)
     return MOTLEY_OK;
 }
 
-int mt_node_is_f32(const struct mt_node *n, int i)
+enum mt_dtype mt_node_storage(const struct mt_node *n)
+{
+    return mt_dtype_is_half(n->in[0].dtype) ? n->in[0].dtype : n->out[0].dtype;
+}
+
+int mt_node_is_real(const struct mt_node *n, int i)
 {
     char buf[128];
 
-    MT_CHECK(n->in[i].dtype == MT_F32, MOTLEY_ECONFIG,
+    MT_CHECK(mt_dtype_is_real(n->in[i].dtype), MOTLEY_ECONFIG,
              "%s takes real numbers, but input %d is %s", n->op->name, i,
              mt_spec_print(&n->in[i], buf, (int)sizeof buf));
     return MOTLEY_OK;
@@ -110,7 +115,7 @@ int mt_node_is_f32(const struct mt_node *n, int i)
 int mt_node_elementwise(struct mt_node *n)
 {
     MT_TRY(mt_node_inputs(n, 1));
-    MT_TRY(mt_node_is_f32(n, 0));
+    MT_TRY(mt_node_is_real(n, 0));
     n->nout = 1;
     n->out[0] = n->in[0];
     return MOTLEY_OK;
@@ -121,7 +126,7 @@ int mt_node_loss(struct mt_node *n)
     static const int64_t stats = MT_STATS;
 
     MT_TRY(mt_node_inputs(n, 2));
-    MT_TRY(mt_node_is_f32(n, 0));
+    MT_TRY(mt_node_is_real(n, 0));
     MT_CHECK(n->in[0].rank >= 1 && n->in[1].rank >= 1 && n->in[0].dim[0] == n->in[1].dim[0],
              MOTLEY_ECONFIG, "%s: prediction and target differ in their number of samples",
              n->op->name);

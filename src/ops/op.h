@@ -16,7 +16,11 @@
  *     gradients or both are asked for (schedules may ask in two calls).
  *   - tensors in io carry the actual number of samples in dim[0]; it is at least 1 and at most
  *     the planned one. Nothing is padded.
- *   - gradients are of the *sum* over samples; nobody divides by a batch size.
+ *   - gradients are of the *sum* over samples; nobody divides by a batch size. A loss multiplies
+ *     its own by io->loss_scale where there is one.
+ *   - real values are stored as in[0] says (f32, bf16, fp16; mt_node_storage), results and
+ *     gradients alike; kernels are built for it and compute in f32. Targets, statistics, saved
+ *     values and gradients of parameters are f32 in every precision.
  *   - results depend on nothing but the arguments: sums have a fixed order, random numbers are
  *     keyed by (seed, step, global sample, node). */
 #ifndef MT_OPS_OP_H
@@ -167,6 +171,7 @@ struct mt_io {
     struct mt_tensor param[MT_MAXPARAM], dparam[MT_MAXPARAM];
     struct mt_tensor state[MT_MAXPARAM], saved[MT_MAXPARAM];
     struct mt_tensor scratch;
+    struct mt_tensor loss_scale;   /* one f32; buf NULL: 1 */
 };
 
 /* All operations, ends in NULL; generated from ops.mk. */
@@ -181,11 +186,14 @@ void mt_node_unbind(struct mt_node *n);
 /* For infer: the right number of inputs; input i holds real numbers; one input, one output of
  * the same shape; a loss: prediction, target of as many samples, output of MT_STATS sums. */
 int mt_node_inputs(const struct mt_node *n, int count);
-int mt_node_is_f32(const struct mt_node *n, int i);
+int mt_node_is_real(const struct mt_node *n, int i);
 int mt_node_elementwise(struct mt_node *n);
 int mt_node_loss(struct mt_node *n);
 /* The same for class numbers: in[1] is i32 with one label for each row of in[0] (..., C). */
 int mt_node_labels(struct mt_node *n);
+
+/* How the node's values and the weights it reads are stored, and its kernels are built. */
+enum mt_dtype mt_node_storage(const struct mt_node *n);
 
 /* fwd and bwd of a view: nothing to do. */
 int mt_op_nothing(const struct mt_node *n, const struct mt_io *io);

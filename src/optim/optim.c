@@ -78,8 +78,9 @@ int mt_optim_bind_vector(struct mt_optim *o, struct mt_dev *dev, int vector)
 {
     char defines[128];
 
-    snprintf(defines, sizeof defines, "-DV=%d%s%s", vector, o->kind->defines ? " " : "",
-             o->kind->defines ? o->kind->defines : "");
+    snprintf(defines, sizeof defines, "-DV=%d%s%s%s%s", vector, o->kind->defines ? " " : "",
+             o->kind->defines ? o->kind->defines : "", o->storage != MT_F32 ? " " : "",
+             mt_dtype_defines(o->storage));
     o->vector = vector;
     return mt_kernel_get(dev, o->kind->file, o->kind->kernel, defines, &o->kernel);
 }
@@ -92,7 +93,8 @@ int mt_optim_bind(struct mt_optim *o, struct mt_dev *dev)
 int mt_optim_update(const struct mt_optim *o, struct mt_dev *dev, const struct mt_optim_args *a)
 {
     const struct mt_optim_kind *k = o->kind;
-    struct mt_arg arg[5 + MT_OPTIM_SLOTS + MT_OPTIM_NUMBERS];
+    struct mt_arg arg[6 + MT_OPTIM_SLOTS + MT_OPTIM_NUMBERS];
+    struct mt_tensor work = {.spec = {.dtype = o->storage}, .buf = a->work, .off = a->range.lo};
     float num[MT_OPTIM_NUMBERS];
     uint64_t lo = a->range.lo, count = a->range.hi - lo;
     int n = 0;
@@ -103,6 +105,9 @@ int mt_optim_update(const struct mt_optim *o, struct mt_dev *dev, const struct m
              "parallel.bucket_bytes", count);
     k->fill(o, a->step, a->lr, num);
     arg[n++] = mt_b(a->param, lo);
+    if (o->storage != MT_F32) {
+        arg[n++] = mt_t(&work);
+    }
     arg[n++] = mt_b(a->grad, lo);
     for (int i = 0; i < k->nslots; i++) {
         arg[n++] = mt_b(a->slot[i], lo);

@@ -20,12 +20,17 @@ struct mt_optim;
 #define MT_OPTIM_SLOTS 3   /* the most numbers of state per parameter */
 
 /* store.scalar: SCALE multiplies gradients; NORM is the global gradient norm of the step (after
- * division by the count); LOSS, COUNT, HITS: copies of the sums, for the report. */
+ * division by the count); LOSS, COUNT, HITS: copies of the sums, for the report. With fp16: losses
+ * multiply their gradient by LOSS_SCALE, a power of two; STREAK: steps without overflow since it
+ * changed; SKIPPED: steps that overflowed; such a step has SCALE and NORM 0. */
 enum { MT_SCALAR_SCALE = 0, MT_SCALAR_NORM, MT_SCALAR_LOSS, MT_SCALAR_COUNT, MT_SCALAR_HITS,
-       MT_SCALARS = 8 };
+       MT_SCALAR_LOSS_SCALE, MT_SCALAR_STREAK, MT_SCALAR_SKIPPED, MT_SCALARS };
+
+#define MT_LOSS_SCALE_LEAST 0x1p-24   /* LEAST of cl/update.cl: it gets no smaller */
 
 struct mt_optim_args {
     struct mt_buf *param, *grad, *slot[MT_OPTIM_SLOTS], *group, *scalar;
+    struct mt_buf *work;       /* working copies of weights; read where storage is not f32 */
     struct mt_range range;     /* multiples of MT_FLAT_ALIGN (64) */
     int64_t step;              /* steps done before this one: 0, 1, ... */
     double lr;                 /* of this step */
@@ -37,8 +42,9 @@ struct mt_optim_kind {
     int nslots;
     const char *const *slots;             /* names for checkpoints: "exp_avg", ... */
     const char *file, *kernel, *defines;  /* function of cl/<file>.cl, built with defines; its
-                                             arguments: parameters, gradients, slots, group,
-                                             scalar, count, then `numbers` floats: */
+                                             arguments: parameters (and working copies),
+                                             gradients, slots, group, scalar, count, then
+                                             `numbers` floats: */
     int numbers;
     void (*fill)(const struct mt_optim *o, int64_t step, double lr, float *num);
 };
@@ -51,6 +57,7 @@ struct mt_optim {
     union mt_attr_val attr[MT_MAXATTR];
     struct mt_kernel *kernel;             /* after bind */
     int vector;                           /* elements of one work-item: V of cl/motley.clh */
+    enum mt_dtype storage;                /* of working copies; set it before bind; 0: f32 */
 };
 
 extern const struct mt_optim_kind *const mt_optims[];   /* ends in NULL; generated from src.mk */

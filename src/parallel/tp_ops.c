@@ -15,6 +15,17 @@
 
 enum { COPY };
 
+/* Parts travel and are summed as f32. */
+static int same_infer(struct mt_node *n)
+{
+    MT_TRY(mt_node_elementwise(n));
+    MT_CHECK(n->in[0].dtype == MT_F32, MOTLEY_EUNSUP,
+             "layers divided over ranks exchange fp32 values only, here they are %s: set "
+             "precision=fp32, or take a layout that divides no layer",
+             mt_dtype_name(n->in[0].dtype));
+    return MOTLEY_OK;
+}
+
 static int prepare(struct mt_node *n, struct mt_dev *dev)
 {
     return mt_kernel_get(dev, "tp", "tp_copy", NULL, &n->kernel[COPY]);
@@ -67,7 +78,7 @@ const struct mt_op mt_tp_spread = {
     .name = "spread",
     .doc = "begin of a stretch of divided layers",
     .flags = MT_OP_ALIAS,
-    .infer = mt_node_elementwise,
+    .infer = same_infer,
     .prepare = prepare,
     .fwd = mt_op_nothing,
     .bwd = same_bwd,
@@ -78,7 +89,7 @@ const struct mt_op mt_tp_sum = {
     .name = "sum",
     .doc = "end of a pair of divided layers",
     .flags = MT_OP_INPLACE,
-    .infer = mt_node_elementwise,
+    .infer = same_infer,
     .prepare = prepare,
     .fwd = same_fwd,
     .bwd = same_bwd,
@@ -90,7 +101,7 @@ static int gather_infer(struct mt_node *n)
     int64_t total = mt_attr_int(n, MT_TP_GATHER_TOTAL);
     int64_t others = total - mt_attr_int(n, MT_TP_GATHER_WIDTH);
 
-    MT_TRY(mt_node_elementwise(n));
+    MT_TRY(same_infer(n));
     n->out[0].dim[n->in[0].rank - 1] = total;
     n->scratch_bytes = sizeof(float) * (uint64_t)(mt_spec_rows(&n->in[0]) * others);
     return MOTLEY_OK;

@@ -61,6 +61,10 @@ static int write_manifest(struct mt_ctx *ctx, const char *folder, const struct m
     mt_json_int(&j, "samples", pos->samples);
     mt_json_text(&j, "seed", seed);      /* as text: JSON readers round integers above 2^53 */
     mt_json_text(&j, "data", pos->data);
+    if (pos->loss_scale > 0) {
+        mt_json_num(&j, "loss_scale", pos->loss_scale);
+        mt_json_num(&j, "streak", pos->streak);
+    }
     mt_json_text(&j, "optimizer", optimizer == NULL ? "" : optimizer);
     mt_json_list(&j, "files");
     for (int i = 0; i < n; i++) {
@@ -206,6 +210,10 @@ static int read_pos(const struct mt_tree *t, const char *path, struct mt_ckpt *c
              "%s: seed '%s' is no number", path, text);
     MT_TRY(mt_tree_text(t, "data", &text));
     snprintf(c->pos.data, sizeof c->pos.data, "%s", text);
+    if (mt_tree_get(t, "loss_scale") != NULL) {
+        MT_TRY(mt_tree_num(t, "loss_scale", &c->pos.loss_scale));
+        MT_TRY(mt_tree_num(t, "streak", &c->pos.streak));
+    }
     MT_TRY(mt_tree_text(t, "optimizer", &text));
     snprintf(c->optimizer, sizeof c->optimizer, "%s", text);
     return MOTLEY_OK;

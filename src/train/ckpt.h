@@ -19,6 +19,8 @@ struct mt_ckpt_pos {
     int64_t epoch, position;  /* samples of that epoch already used */
     int64_t samples;          /* of the training set */
     uint64_t seed;
+    double loss_scale;        /* of fp16; 0: none */
+    double streak;            /* steps since it changed */
     char data[40];            /* digest of the data set, "" if the caller brings its own arrays */
 };
 

@@ -5,6 +5,7 @@
 #include "train/session.h"
 
 #include "device/buf.h"
+#include "device/cast.h"
 
 #include <math.h>
 #include <string.h>
@@ -136,7 +137,7 @@ int mt_session_predict(struct mt_session *s, const float *x, int64_t n, int prob
         MT_TRY(mt_feed_put(t->feed, x + first * s->sample.x_size, NULL, b.rows, &b.x, &b.y));
         MT_TRY(mt_exec_run(t->exec, &b));
         y = mt_exec_output(t->exec);
-        MT_TRY(mt_buf_read(y.buf, 4 * y.off, 4 * (uint64_t)(b.rows * size), out + first * size));
+        MT_TRY(mt_cast_read(s->ctx, &y, out + first * size));
     }
     for (int64_t i = 0; i < n && probability; i++) {
         to_probability(mt_session_loss(s), out + i * size, size);

@@ -70,12 +70,21 @@ int mt_late_pop(struct mt_late *l, struct mt_late_step *old, int *have)
     old->terms = (double)v[MT_SCALAR_COUNT];
     old->hits = (double)v[MT_SCALAR_HITS];
     old->norm = (double)v[MT_SCALAR_NORM];
+    old->loss_scale = (double)v[MT_SCALAR_LOSS_SCALE];
+    old->skipped = (double)v[MT_SCALAR_SKIPPED];
     if (!isfinite(old->loss) || !isfinite(old->norm)) {
         /* All processes have the same sums and read them at the same place. */
         l->s->job->shared = 1;
         MT_FAIL(MOTLEY_ENUM, "the loss of step %" PRId64 " is not a number any more (%g): lower "
-                "optimizer.lr or set train.clip_norm; MOTLEY_DEBUG=nan names the layer",
-                old->step, old->loss);
+                "optimizer.lr or set train.clip_norm%s; MOTLEY_DEBUG=nan names the layer",
+                old->step, old->loss,
+                old->loss_scale > 0 ? ", or take precision=bf16, which reaches as far as fp32"
+                                    : "");
+    }
+    if (old->loss_scale > 0 && old->loss_scale <= MT_LOSS_SCALE_LEAST) {
+        l->s->job->shared = 1;
+        MT_FAIL(MOTLEY_ENUM, "gradients up to step %" PRId64 " are beyond the numbers of fp16 "
+                "whatever the loss is multiplied by: take precision=bf16", old->step);
     }
     return MOTLEY_OK;
 }

@@ -134,6 +134,10 @@ int mt_metric_write(struct mt_metric *m, const motley_progress *p)
         if (p->grad_norm > 0) {
             mt_json_num(&j, "grad_norm", p->grad_norm);
         }
+        if (p->loss_scale > 0) {
+            mt_json_num(&j, "loss_scale", p->loss_scale);
+            mt_json_int(&j, "skipped", p->skipped);
+        }
         mt_json_num(&j, "samples_per_second", p->samples_per_second);
     }
     mt_json_num(&j, "seconds", p->seconds);

@@ -296,6 +296,7 @@ static int build(struct outlook *o)
     MT_TRY(mt_data_open(o->ctx, c->data, c->seed, &o->data));
     /* one sample: kernels count the elements of a call, but a plan may spread any batch */
     mt_session_specs(&o->data->train->sample, 1, &x, &y);
+    x.dtype = mt_dtype_of(c->precision);
     MT_TRY(mt_graph_build(o->ctx, c->model, c->loss, &x, &y, &o->whole));
     MT_TRY(mt_optim_new(o->ctx, c->optimizer, &o->optim));
     return mt_load_new(o->whole, o->optim, &o->load);

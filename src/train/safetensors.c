@@ -3,6 +3,7 @@
 #include "train/safetensors.h"
 
 #include "base/ctx.h"
+#include "base/half.h"
 #include "base/json.h"
 #include "base/num.h"
 
@@ -317,22 +318,6 @@ int mt_safetensors_find(const struct mt_safetensors *s, const char *name)
     return -1;
 }
 
-/* IEEE 754 binary16 to float, exactly: sign, exponent with bias 15, fraction of 10 bits. */
-static float from_half(uint16_t h)
-{
-    int exponent = (h >> 10) & 31;
-    double fraction = h & 1023, v;
-
-    if (exponent == 31) {
-        v = fraction != 0 ? NAN : INFINITY;
-    } else if (exponent == 0) {
-        v = ldexp(fraction, -24);
-    } else {
-        v = ldexp(fraction + 1024, exponent - 25);
-    }
-    return (float)((h & 0x8000) != 0 ? -v : v);
-}
-
 void mt_safetensors_read(const struct mt_safetensors *s, int i, uint64_t first, uint64_t count,
                          float *dst)
 {
@@ -346,19 +331,13 @@ void mt_safetensors_read(const struct mt_safetensors *s, int i, uint64_t first, 
     for (uint64_t k = 0; k < count; k++, p += kinds[t->kind].bytes) {
         double wide;
         uint16_t half;
-        uint32_t word;
 
         if (t->kind == F64) {
             memcpy(&wide, p, sizeof wide);
             dst[k] = (float)wide;
         } else {
             memcpy(&half, p, sizeof half);
-            word = (uint32_t)half << 16;   /* BF16 is the upper half of a float */
-            if (t->kind == BF16) {
-                memcpy(&dst[k], &word, sizeof word);
-            } else {
-                dst[k] = from_half(half);
-            }
+            dst[k] = t->kind == BF16 ? mt_half_from_bf16(half) : mt_half_from_fp16(half);
         }
     }
 }

@@ -218,6 +218,7 @@ static int write_it(struct mt_session *s, struct mt_gather *g, const char *folde
     w = (struct mt_ckpt_part){weights.n, weights.tensor, get, &weights};
     if (s->optim != NULL) {
         MT_TRY_OR(done, list_slots(s, &slots));
+        MT_TRY_OR(done, mt_store_get_loss_scale(s->store, &s->pos.loss_scale, &s->pos.streak));
         o = (struct mt_ckpt_part){slots.n, slots.tensor, get, &slots};
     }
     MT_TRY_OR(done, mt_ckpt_write(s->ctx, folder, &s->pos, &w, s->optim != NULL ? &o : NULL,
@@ -412,6 +413,7 @@ static int load_it(struct mt_session *s, const struct mt_ckpt *c, int weights_on
     char *path = NULL;
 
     MT_TRY(load_file(s, c->path, c->weights, c->weights_bytes, list_weights, "parameter"));
+    MT_TRY(mt_store_refresh(s->store));
     if (!weights_only && s->optim != NULL) {
         MT_TRY(load_slots(s, c));
         MT_CHECK(c->pos.seed == s->config->seed, MOTLEY_ECONFIG,
@@ -422,6 +424,9 @@ static int load_it(struct mt_session *s, const struct mt_ckpt *c, int weights_on
             mt_log(s->ctx, MT_LOG_WARN, "train",
                    "%s was trained on other data; the run continues on what is configured now",
                    c->path);
+        }
+        if (c->pos.loss_scale > 0) {
+            MT_TRY(mt_store_set_loss_scale(s->store, c->pos.loss_scale, c->pos.streak));
         }
         s->pos.step = c->pos.step;
         s->pos.epoch = c->pos.epoch;

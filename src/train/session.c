@@ -145,24 +145,32 @@ static int check_classes(const struct mt_session *s, const struct mt_graph *g)
     return MOTLEY_OK;
 }
 
+/* Whether the norm of all gradients must be known before any weight is updated: to clip it, or to
+ * find that some gradient overflowed. */
+static int needs_norm(const struct mt_session *s, const struct mt_graph *g)
+{
+    return s->config->train.clip_norm > 0 || g->storage == MT_FP16;
+}
+
 /* Graph and steps of a task; nothing of it touches the device. rows: the most of one batch;
  * micros: parts of it. alone: this process has everything, whatever the layout says. */
 static int plan_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode, int alone,
                      int64_t rows, int micros)
 {
-    struct mt_order_opt order = {.mode = mode, .micros = micros,
-                                 .clip = s->config->train.clip_norm > 0};
+    struct mt_order_opt order = {.mode = mode, .micros = micros};
     const struct mt_layout *layout = alone ? NULL : s->layout;
     struct mt_graph *whole = NULL;
     struct mt_spec x, y;
 
     mt_session_specs(&s->sample, rows, &t->x, &t->y);
     mt_session_specs(&s->sample, (rows + micros - 1) / micros, &x, &y);
+    x.dtype = mt_dtype_of(s->config->precision);
     t->rows = rows;
     t->micros = micros;
     MT_TRY(mt_graph_build(s->ctx, s->config->model, alone ? NULL : s->config->loss, &x, &y,
                           &whole));
     MT_TRY(mt_par_graph(whole, layout, s->job->info->rank, &t->graph));
+    order.clip = needs_norm(s, t->graph);
     return mt_par_order(t->graph, layout, s->job->info->rank, &order, &t->steps);
 }
 
@@ -172,6 +180,7 @@ static int build_whole(struct mt_session *s)
     struct mt_spec x, y;
 
     mt_session_specs(&s->sample, s->batch, &x, &y);
+    x.dtype = mt_dtype_of(s->config->precision);
     MT_TRY(mt_graph_build(s->ctx, s->config->model, s->config->loss, &x, &y, &s->whole));
     return check_classes(s, s->whole);
 }
@@ -298,7 +307,7 @@ static int start_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode
 static int add_passes(struct mt_session *s, struct mt_task *t, int sums)
 {
     struct mt_par_opt opt = {.bucket_bytes = s->config->parallel.bucket_bytes, .sums = sums,
-                             .clip = s->config->train.clip_norm > 0, .layout = s->layout,
+                             .clip = needs_norm(s, t->graph), .layout = s->layout,
                              .whole = s->whole};
 
     return mt_par_new(s->job->dev, s->job->comm, t->graph, &opt, &t->steps, &t->par);
@@ -325,10 +334,12 @@ static int start_all(struct mt_session *s)
                                                        : s->predict.graph;
 
     if (s->optim != NULL) {
+        s->optim->storage = g->storage;
         MT_TRY(mt_optim_bind(s->optim, s->job->dev));
     }
     MT_TRY(mt_store_new(s->job->dev, g, s->optim, 0, &s->store));
     MT_TRY(mt_store_init(s->store, g, s->config->seed));
+    MT_TRY(mt_store_set_loss_scale(s->store, s->config->train.loss_scale, 0));
     MT_TRY(start_shared(s));
     if (s->predict.graph != NULL) {
         MT_TRY(start_task(s, &s->predict, MT_EVAL, 1, NULL));

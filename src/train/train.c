@@ -130,6 +130,8 @@ static int take_figures(struct loop *l, const struct mt_late_step *f)
     p.accuracy = r.accuracy;
     p.lr = f->lr;
     p.grad_norm = f->norm;
+    p.loss_scale = f->loss_scale;
+    p.skipped = (int64_t)f->skipped;
     p.samples_per_second = (double)l->rows / since(&l->mark);
     p.input_wait = mt_feed_waited(l->s->train.feed);
     if (l->s->train.par->dp != NULL) {

@@ -30,6 +30,7 @@ struct mt_late_step {
     int64_t rows;                    /* samples over all processes */
     double lr;
     double loss, terms, hits, norm;  /* when read: sums; norm of the gradient */
+    double loss_scale, skipped;      /* of fp16: MT_SCALAR_LOSS_SCALE, MT_SCALAR_SKIPPED */
 };
 
 int mt_late_new(struct mt_session *s, struct mt_late **out);

@@ -8,16 +8,19 @@
  *              gamma_n = n u / (1 - n u), u = 2^-24; relu adds nothing, the other activations have
  *              slopes of at most 1 and add their own rounding: leaky_relu u |y|, tanh 5 ulp = 10 u
  *              |y|, sigmoid 12 u |y| (exp 3 ulp, sum 0.5, quotient 2.5). C starts as NaN where
- *              beta is 0.
- *   exact      small integers: equal to the last bit (slope 1/4; not with sigmoid and tanh)
+ *              beta is 0. Where operands or result are bf16 or fp16 (8 and 11 bits), operands are
+ *              drawn among those numbers, and rounding C adds half an ulp, 2^-8 or 2^-11 of it.
+ *   exact      small integers: equal to the last bit (slope 1/4; not with sigmoid and tanh), after
+ *              rounding to the width of C
  *   outside    what lies around C in its buffer stays
  *   same bits  the same call again */
 #include "base/ctx.h"
 #include "base/rng.h"
 #include "device/buf.h"
+#include "device/cast.h"
 #include "device/dev.h"
 #include "device/gemm.h"
-#include "tests/kit.h"
+#include "tests/rig.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -48,6 +51,7 @@ struct data {
     struct mt_ctx *ctx;
     int64_t na, nb, nc;
     float *a, *b, *c, *bias, *got, *again;
+    uint16_t *half;         /* room for the longest of them */
     struct mt_buf *buf[5];  /* A, B, C, bias, scratch */
 };
 
@@ -74,13 +78,42 @@ static struct mt_gemm resolve(const struct one *o)
     return g;
 }
 
-static void draw(float *x, int64_t n, int exact, struct mt_rng_key key)
+/* The nearest number of that type. */
+static float rounded(enum mt_dtype type, double x)
+{
+    struct mt_spec spec = {.dtype = type};
+
+    return (float)mt_slot_number(&spec, mt_slot_word(&spec, x));
+}
+
+static void draw(float *x, int64_t n, int exact, enum mt_dtype type, struct mt_rng_key key)
 {
     for (int64_t i = 0; i < n; i++) {
         double u = mt_rng_uniform(key, (uint64_t)i);
 
-        x[i] = exact ? (float)(floor(7.0 * u) - 3.0) : (float)(2.0 * u - 1.0);
+        x[i] = rounded(type, exact ? floor(7.0 * u) - 3.0 : 2.0 * u - 1.0);
     }
+}
+
+/* n numbers into a buffer of that type, and back. */
+static int put(struct mt_buf *buf, enum mt_dtype type, const float *x, int64_t n, uint16_t *half)
+{
+    struct mt_spec spec = {.dtype = type};
+
+    if (!mt_dtype_is_half(type)) {
+        return mt_buf_write(buf, 0, 4 * (uint64_t)n, x);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        half[i] = (uint16_t)mt_slot_word(&spec, (double)x[i]);
+    }
+    return mt_buf_write(buf, 0, 2 * (uint64_t)n, half);
+}
+
+static int get(struct mt_ctx *ctx, struct mt_buf *buf, enum mt_dtype type, float *x, int64_t n)
+{
+    struct mt_tensor t = {.spec = mt_spec_new(type, 0, 1, &n), .buf = buf};
+
+    return mt_cast_read(ctx, &t, x);
 }
 
 /* Row and column of element p of the buffer of C, and which matrix; -1: outside of all. */
@@ -115,10 +148,12 @@ static void compare(const struct one *o, const struct mt_gemm *g, const struct d
                     struct mt_result *numbers, struct mt_result *outside)
 {
     double nu = ((double)g->k + 4.0) * 0x1p-24, gamma = nu / (1.0 - nu);
+    struct mt_spec spec = {.dtype = o->g.out};
 
     for (int64_t p = 0; p < d->nc; p++) {
         int64_t i, j, e = at_c(g, p, &i, &j);
         double sum = 0.0, mag = 0.0, more;
+        int exact;
 
         if (e < 0) {
             mt_result_element(outside, p, d->got[p], d->c[p], 0);
@@ -144,29 +179,31 @@ static void compare(const struct one *o, const struct mt_gemm *g, const struct d
             mag += fabs((double)d->bias[BEFORE + j]);
         }
         sum = activation(g, sum, &more);
-        mt_result_element(numbers, p, d->got[p], sum,
-                          o->exact && more < 2 ? 0.0 : gamma * mag + more * 0x1p-24 * fabs(sum));
+        exact = o->exact && more < 2;
+        mag = gamma * mag + more * 0x1p-24 * fabs(sum);
+        mag += mt_slot_half_ulp(&spec) * (fabs(sum) + mag) + mt_slot_tiny(&spec);
+        mt_result_element(numbers, p, d->got[p],
+                          exact ? (double)rounded(o->g.out, sum) : sum, exact ? 0.0 : mag);
     }
 }
 
 static int upload_and_run(const struct one *o, const struct mt_gemm_plan *plan, struct data *d,
                           float *got)
 {
-    const uint64_t f = sizeof(float);
-    struct mt_tensor a = {.buf = d->buf[0], .off = BEFORE};
-    struct mt_tensor b = {.buf = d->buf[1], .off = BEFORE};
-    struct mt_tensor c = {.buf = d->buf[2], .off = BEFORE};
-    struct mt_tensor bias = {.buf = d->buf[3], .off = BEFORE};
+    enum mt_dtype in = o->g.in, out = o->g.out;
+    struct mt_tensor a = {.spec.dtype = in, .buf = d->buf[0], .off = BEFORE};
+    struct mt_tensor b = {.spec.dtype = in, .buf = d->buf[1], .off = BEFORE};
+    struct mt_tensor c = {.spec.dtype = out, .buf = d->buf[2], .off = BEFORE};
+    struct mt_tensor bias = {.spec.dtype = in, .buf = d->buf[3], .off = BEFORE};
     struct mt_tensor scratch = {.buf = d->buf[4], .off = BEFORE};
 
-    MT_TRY(mt_buf_write(d->buf[0], 0, (uint64_t)d->na * f, d->a));
-    MT_TRY(mt_buf_write(d->buf[1], 0, (uint64_t)d->nb * f, d->b));
-    MT_TRY(mt_buf_write(d->buf[2], 0, (uint64_t)d->nc * f, d->c));
-    MT_TRY(mt_buf_write(d->buf[3], 0, (uint64_t)(BEFORE + o->g.n) * f, d->bias));
+    MT_TRY(put(d->buf[0], in, d->a, d->na, d->half));
+    MT_TRY(put(d->buf[1], in, d->b, d->nb, d->half));
+    MT_TRY(put(d->buf[2], out, d->c, d->nc, d->half));
+    MT_TRY(put(d->buf[3], in, d->bias, BEFORE + o->g.n, d->half));
     MT_TRY(mt_gemm_run(plan, o->size, &a, &b, o->beta, &c, o->g.has_bias ? &bias : NULL,
                        mt_gemm_plan_scratch(plan) > 0 ? &scratch : NULL));
-    MT_TRY(mt_buf_read(d->buf[2], 0, (uint64_t)d->nc * f, got));
-    return MOTLEY_OK;
+    return get(d->ctx, d->buf[2], out, got, d->nc);
 }
 
 static int make_data(struct mt_dev *dev, const struct one *o, const struct mt_gemm *g,
@@ -184,14 +221,15 @@ static int make_data(struct mt_dev *dev, const struct one *o, const struct mt_ge
     MT_TRY(MT_NEW_N(ctx, BEFORE + o->g.n, &d->bias));
     MT_TRY(MT_NEW_N(ctx, d->nc, &d->got));
     MT_TRY(MT_NEW_N(ctx, d->nc, &d->again));
+    MT_TRY(MT_NEW_N(ctx, d->na + d->nb + d->nc + o->g.n, &d->half));
     key.k[0]++;
-    draw(d->a, d->na, o->exact, key);
+    draw(d->a, d->na, o->exact, o->g.in, key);
     key.k[0]++;
-    draw(d->b, d->nb, o->exact, key);
+    draw(d->b, d->nb, o->exact, o->g.in, key);
     key.k[0]++;
-    draw(d->c, d->nc, o->exact, key);
+    draw(d->c, d->nc, o->exact, o->g.out, key);
     key.k[0]++;
-    draw(d->bias, BEFORE + o->g.n, o->exact, key);
+    draw(d->bias, BEFORE + o->g.n, o->exact, o->g.in, key);
     for (int64_t p = 0, i, j; p < d->nc && o->beta == 0.0f; p++) {
         d->c[p] = at_c(g, p, &i, &j) >= 0 ? NAN : d->c[p];
     }
@@ -216,6 +254,7 @@ static void free_data(struct data *d)
     mt_free(d->ctx, d->bias);
     mt_free(d->ctx, d->got);
     mt_free(d->ctx, d->again);
+    mt_free(d->ctx, d->half);
 }
 
 /* One product of one plan; name: of the case. */
@@ -249,13 +288,13 @@ end:
 int mt_kit_gemm(struct mt_dev *dev, const char *provider, const char *form,
                 const struct mt_gemm *g, uint64_t seed, struct mt_report *r)
 {
+    static const char *const acts[] = {[MT_GEMM_NOACT] = "", [MT_GEMM_RELU] = " relu",
+                                       [MT_GEMM_LEAKY_RELU] = " leaky",
+                                       [MT_GEMM_SIGMOID] = " sigmoid", [MT_GEMM_TANH] = " tanh"};
     struct mt_gemm_plan *plan = NULL;
     int64_t full = g->varies == 'n' ? g->n : g->varies == 'k' ? g->k : g->m;
     int64_t size[4] = {full, (full + 1) / 2, 1, 0};
     int sizes = g->varies == 0 ? 1 : 4;
-    static const char *const acts[] = {[MT_GEMM_NOACT] = "", [MT_GEMM_RELU] = " relu",
-                                       [MT_GEMM_LEAKY_RELU] = " leaky",
-                                       [MT_GEMM_SIGMOID] = " sigmoid", [MT_GEMM_TANH] = " tanh"};
     int st = mt_gemm_plan_with(dev, g, provider, form, 1, &plan);
 
     if (st == MOTLEY_EUNSUP) {
@@ -270,12 +309,16 @@ int mt_kit_gemm(struct mt_dev *dev, const char *provider, const char *form,
             char name[64];
 
             snprintf(name, sizeof name,
-                     "%s%s%.12s %s%s %dx%dx%d%s%s%s%s%s%s", provider, *form != '\0' ? " " : "",
-                     form, g->trans_a ? "T" : "N",
+                     "%s%s%.12s %s%s %dx%dx%d%s%s%s%s%s%s%s%s", provider,
+                     *form != '\0' ? " " : "", form, g->trans_a ? "T" : "N",
                      g->trans_b ? "T" : "N", (int)now.m, (int)now.n, (int)now.k,
                      g->batch > 1 ? " batch" : "", g->lda > 0 ? " gaps" : "",
                      o.beta != 0.0f ? " add" : "", g->has_bias ? " bias" : "",
-                     acts[g->act], size[i] < full ? " part" : "");
+                     acts[g->act], size[i] < full ? " part" : "",
+                     g->in == MT_F32    ? ""
+                     : g->in == MT_BF16 ? " bf16"
+                                        : " fp16",
+                     g->out != g->in ? " to f32" : "");
             MT_TRY_OR(end, check_one(dev, &o, plan, name, seed, r));
         }
     }
@@ -324,6 +367,21 @@ static int run_forms(struct mt_dev *dev, const char *provider, uint64_t seed,
     return MOTLEY_OK;
 }
 
+/* The same product of narrow operands: to the same type and, as for gradients of weights, to
+ * f32. */
+static int narrow(struct mt_dev *dev, const char *provider, const struct mt_gemm *g, int mix,
+                  uint64_t seed, struct mt_report *r)
+{
+    struct mt_gemm same = *g, wide = *g;
+
+    same.in = same.out = mix % 2 ? MT_BF16 : MT_FP16;
+    MT_TRY(mt_kit_gemm(dev, provider, "", &same, seed, r));
+    wide.in = mix % 2 ? MT_FP16 : MT_BF16;
+    wide.has_bias = 0;
+    wide.act = MT_GEMM_NOACT;
+    return mt_kit_gemm(dev, provider, "", &wide, seed, r);
+}
+
 static int run(struct mt_dev *dev, const struct mt_check_opt *opt, struct mt_report *r)
 {
     for (const char *const *p = mt_gemm_providers(); *p != NULL; p++) {
@@ -335,6 +393,9 @@ static int run(struct mt_dev *dev, const struct mt_check_opt *opt, struct mt_rep
                 struct mt_gemm g = mixed(s, opt->small ? s % 4 : t, s + t);
 
                 MT_TRY(mt_kit_gemm(dev, *p, "", &g, opt->seed, r));
+                if (t == s % 4 || opt->small) {
+                    MT_TRY(narrow(dev, *p, &g, s + t, opt->seed, r));
+                }
             }
         }
         if (!opt->small) {

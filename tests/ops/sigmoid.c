@@ -2,7 +2,8 @@
  *
  * Bound, in half-ulps: exp 3 ulp (6), sum (1), division 2.5 ulp (5): 12 relative to y.
  * Gradient: y and 1 - y carry that error, 1 - y in units of y rather than of itself; two
- * products and the difference: 12 + 3. */
+ * products and the difference: 12 + 3. A change of y by the part d changes y (1 - y) by at most
+ * d y = d (y (1 - y) + y^2): kept 1. */
 #include "tests/kit.h"
 
 #include <math.h>
@@ -44,4 +45,4 @@ static const struct mt_case cases[] = {
     {.name = "128x4096", .dim = {128, 4096}, .bench = 1},
 };
 
-MT_SUITE(sigmoid, .ref = ref, .roundings = roundings, MT_CASES(cases));
+MT_SUITE(sigmoid, .ref = ref, .roundings = roundings, .kept = 1.01, MT_CASES(cases));

@@ -1,7 +1,8 @@
 /* tanh.c -- proves forward and gradient of tanh, also where it is saturated.
  *
  * Bound, in half-ulps: 5 ulp (10) of y. Gradient: (1 - y) (1 + y) carries twice that error in
- * units of y^2; two sums, two products: 4 more. */
+ * units of y^2; two sums, two products: 4 more. A change of y by the part d changes 1 - y^2 by
+ * 2 d y^2 and d^2 y^2: kept 2. */
 #include "tests/kit.h"
 
 #include <math.h>
@@ -44,4 +45,4 @@ static const struct mt_case cases[] = {
     {.name = "128x4096", .dim = {128, 4096}, .bench = 1},
 };
 
-MT_SUITE(tanh, .ref = ref, .roundings = roundings, MT_CASES(cases));
+MT_SUITE(tanh, .ref = ref, .roundings = roundings, .kept = 2.01, MT_CASES(cases));

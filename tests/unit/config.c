@@ -176,12 +176,12 @@ static void wrong_ones_are_refused_with_these_words(void **state)
                                 "'train'?"},
         {"name: x\nepochs: 3\n",
          "n.yaml:2:1: unknown key 'epochs' in the configuration; known: name, seed, folder, "
-         "data, "
-         "model, loss, optimizer, schedule, train, parallel, checkpoint, device"},
+         "precision, data, model, loss, optimizer, schedule, train, parallel, checkpoint, device"},
         {"train: {bach: 2}\n", "n.yaml:1:9: unknown key 'bach' in train; did you mean 'batch'?"},
         {"train: {lr: 2}\n",
-         "n.yaml:1:9: unknown key 'lr' in train; known: batch, micro_batches, clip_norm, epochs, "
-         "steps, seconds, target_loss, target_accuracy, eval_every, eval_batch, log_every"},
+         "n.yaml:1:9: unknown key 'lr' in train; known: batch, micro_batches, clip_norm, "
+         "loss_scale, epochs, steps, seconds, target_loss, target_accuracy, eval_every, "
+         "eval_batch, log_every"},
         {"train: {batch: 0}\n",
          "n.yaml:1:16: 'batch' of train must be an integer, 1 to 2147483647, not '0'"},
         {"train: {batch: 64.5}\n",

@@ -1,0 +1,136 @@
+/* gemm_half.c -- products of numbers in half width by providers that take f32 only: A and B are
+ * widened into scratch, the provider makes the product there, and one kernel adds what is there
+ * already and the bias, applies the activation and rounds, once, to the width of C. A C of f32
+ * (gradients of weights) is written by the provider itself.
+ *
+ * So every provider serves every precision, with the check it passed in f32; what it costs is one
+ * pass over A and B. A provider with MT_GEMM_HALF converts while it packs, or multiplies half
+ * widths itself. */
+#include "device/gemm_impl.h"
+
+#include "base/err.h"
+#include "device/cast.h"
+#include "device/launch.h"
+
+#define ALIGN 64   /* elements: places in scratch */
+
+static uint64_t align(uint64_t n)
+{
+    return (n + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/* Elements from the first of a batch of matrices to its last. */
+static uint64_t span(int64_t rows, int64_t cols, int64_t ld, int64_t stride, int64_t batch)
+{
+    ld = ld > 0 ? ld : cols;
+    stride = stride > 0 ? stride : rows * ld;
+    return (uint64_t)((batch - 1) * stride + (rows - 1) * ld + cols);
+}
+
+static uint64_t span_a(const struct mt_gemm *g)
+{
+    return span(g->trans_a ? g->k : g->m, g->trans_a ? g->m : g->k, g->lda, g->stride_a, g->batch);
+}
+
+static uint64_t span_b(const struct mt_gemm *g)
+{
+    return span(g->trans_b ? g->n : g->k, g->trans_b ? g->k : g->n, g->ldb, g->stride_b, g->batch);
+}
+
+int mt_gemm_wide_init(struct mt_gemm_plan *plan)
+{
+    struct mt_gemm *asked = &plan->asked;
+
+    *asked = plan->g;
+    if (plan->g.in == MT_F32 || (plan->provider->fuses & MT_GEMM_HALF)) {
+        return MOTLEY_OK;
+    }
+    asked->in = asked->out = MT_F32;
+    if (plan->g.out != MT_F32) {
+        asked->has_bias = 0;
+        asked->act = MT_GEMM_NOACT;
+        asked->ldc = asked->stride_c = 0;
+    }
+    MT_TRY(mt_cast_get(plan->dev, MT_F32, plan->g.in, &plan->wide.widen));
+    return mt_kernel_get(plan->dev, "gemm_half", "gemm_half_finish",
+                         mt_dtype_defines(plan->g.in), &plan->wide.finish);
+}
+
+void mt_gemm_wide_room(struct mt_gemm_plan *plan)
+{
+    const struct mt_gemm *g = &plan->g;
+    struct mt_gemm_wide *w = &plan->wide;
+
+    if (w->widen == NULL) {
+        return;
+    }
+    w->a = align((plan->scratch_bytes + sizeof(float) - 1) / sizeof(float));
+    w->b = w->a + align(span_a(g));
+    w->c = w->b + align(span_b(g));
+    plan->scratch_bytes = sizeof(float) * w->c;
+    if (g->out != MT_F32) {
+        plan->scratch_bytes += sizeof(float) * align((uint64_t)(g->m * g->n * g->batch));
+    }
+}
+
+static int widen(const struct mt_gemm_plan *plan, const struct mt_tensor *from, uint64_t n,
+                 const struct mt_tensor *scratch, uint64_t at, struct mt_tensor *to)
+{
+    struct mt_tensor narrow = *from;
+
+    *to = *scratch;
+    to->spec = mt_spec_new(MT_F32, 0, 1, &(int64_t){(int64_t)n});
+    to->off += at;
+    narrow.spec.dtype = plan->g.in;
+    return mt_cast_run(plan->dev, plan->wide.widen, to, &narrow, 0);
+}
+
+static int product(const struct mt_gemm_plan *plan, const struct mt_gemm_call *call,
+                   const struct mt_tensor *sum)
+{
+    const struct mt_gemm_wide *w = &plan->wide;
+    struct mt_gemm_call wide = *call;
+    struct mt_gemm now = plan->g;
+    struct mt_tensor a, b;
+
+    now.m = call->m;
+    now.n = call->n;
+    now.k = call->k;
+    MT_TRY(widen(plan, call->a, span_a(&now), call->scratch, w->a, &a));
+    MT_TRY(widen(plan, call->b, span_b(&now), call->scratch, w->b, &b));
+    wide.a = &a;
+    wide.b = &b;
+    wide.bias = NULL;
+    if (plan->g.out != MT_F32) {
+        wide.c = sum;
+        wide.beta = 0.0f;
+        wide.ldc = call->n;
+        wide.stride_c = call->m * call->n;
+    }
+    return plan->provider->run(plan->dev, &plan->asked, plan->state, &wide);
+}
+
+int mt_gemm_wide_run(const struct mt_gemm_plan *plan, const struct mt_gemm_call *call,
+                     const struct mt_tensor *bias)
+{
+    const struct mt_gemm *g = &plan->g;
+    struct mt_tensor sum = *call->scratch, c = *call->c;
+    struct mt_tensor add = g->has_bias ? *bias : c;   /* an argument has to be something */
+
+    sum.off += plan->wide.c;
+    if (call->k > 0) {
+        MT_TRY(product(plan, call, &sum));
+    }
+    if (g->out == MT_F32) {
+        return MOTLEY_OK;
+    }
+    c.spec.dtype = add.spec.dtype = g->out;
+    return mt_launch(plan->dev, plan->wide.finish,
+                     mt_items((uint64_t)(call->m * call->n * g->batch), MT_WG),
+                     MT_ARGS(mt_t(&c), mt_t(&sum), mt_t(&add), mt_u32((uint32_t)call->m),
+                             mt_u32((uint32_t)call->n), mt_u32((uint32_t)g->batch),
+                             mt_u64((uint64_t)call->ldc), mt_u64((uint64_t)call->stride_c),
+                             mt_u32(call->k > 0), mt_u32(call->beta != 0.0f),
+                             mt_u32((uint32_t)g->has_bias), mt_u32((uint32_t)g->act),
+                             mt_f32(g->slope)));
+}
