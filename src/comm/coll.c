@@ -1,7 +1,7 @@
 /* coll.c -- sum of float arrays over all ranks: not blocking, in rank order, the same bits
  * everywhere.
  *
- * The array is worked through in chunks, two of them in flight (lanes). A chunk of n numbers is
+ * The array is worked through in chunks, four of them in flight (lanes). A chunk of n numbers is
  * cut into one part a rank, part j = [n j / N, n (j+1) / N):
  *
  *     every rank sends its numbers of part j to rank j;
@@ -10,18 +10,23 @@
  * Each rank sends and receives 2 (N-1)/N of the array: no algorithm needs less (R. Thakur,
  * R. Rabenseifner, W. Gropp, Optimization of collective communication operations in MPICH, 2005).
  * A ring would send as much, but would add in another order for each part; the reductions of an
- * MPI library may add in another order on every call. */
+ * MPI library may add in another order on every call.
+ *
+ * Parts are below 64 KiB: up to that MPI libraries send over a network at once. Longer messages are
+ * announced, and the answer waits behind the data of the other direction, so that the two
+ * directions take turns: twice the time (docs/performance.md). */
 #include "comm/link.h"
 
 #include "base/ctx.h"
 
-#define PART_FLOATS  ((int64_t)16 << 10)    /* a message of 64 KiB, so many ranks use few bytes */
-#define CHUNK_MIN    ((int64_t)256 << 10)
-#define CHUNK_MAX    ((int64_t)4 << 20)     /* 16 MiB of host memory a lane */
-#define LANES        2
+#include <string.h>
+
+#define PART_FLOATS  ((int64_t)15 << 10)    /* a message of 60 KiB, with its header below 64 */
+#define CHUNK_MAX    ((int64_t)2 << 20)     /* 8 MiB of host memory a lane */
+#define LANES        4
 #define ADD_FLOATS   1024                   /* added at once: stays in the first cache */
 
-enum { TAG_PART = 0, TAG_SUM = LANES, TAGS = 2 * LANES };
+enum { TAG_PART = 0, TAG_SUM, TAGS };
 
 /* Requests with one peer; -1: none or done. */
 struct pair {
@@ -69,7 +74,7 @@ static int64_t chunk_of(int size, int64_t n)
 {
     int64_t chunk = PART_FLOATS * size;
 
-    chunk = chunk < CHUNK_MIN ? CHUNK_MIN : chunk > CHUNK_MAX ? CHUNK_MAX : chunk;
+    chunk = chunk > CHUNK_MAX ? CHUNK_MAX : chunk;
     return chunk < n ? chunk : n;
 }
 
@@ -101,8 +106,8 @@ int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int most, int64_t max,
     for (int i = 0; i < LANES && most > 1; i++) {
         struct lane *l = &r->lane[i];
 
-        if (i > 0 && max <= chunk_of(1, max)) {
-            break;   /* one chunk holds all: the other lane is never used */
+        if (i > 0 && max <= i * chunk_of(2, max)) {
+            break;   /* never used: the lanes before hold all */
         }
         MT_TRY_OR(fail, MT_NEW_N(ctx, most, &l->pair));
         MT_TRY_OR(fail, MT_NEW_N(ctx, chunk_of(most, max) + most, &l->got));
@@ -154,11 +159,13 @@ static float *got_of(const struct mt_reduce *r, const struct lane *l, int from)
     return l->got + (int64_t)slot * part_len(l->n, r->me, r->size);
 }
 
-static int message(const struct mt_reduce *r, const struct lane *l, float *data, int64_t n, int j,
-                   int what, int recv, int *req)
+/* Chunks share two tags: their parts leave in the order of the chunks, on all ranks the same, and
+ * so do their sums. */
+static int message(const struct mt_reduce *r, float *data, int64_t n, int j, int what, int recv,
+                   int *req)
 {
-    MT_TRY(mt_comm_start(r->comm, data, (size_t)n * sizeof *data, rank_of(r, j),
-                         r->tag + what + (int)(l - r->lane), recv, req));
+    MT_TRY(mt_comm_start(r->comm, data, (size_t)n * sizeof *data, rank_of(r, j), r->tag + what,
+                         recv, req));
     return MOTLEY_OK;
 }
 
@@ -180,15 +187,30 @@ static int begin(struct mt_reduce *r, struct lane *l)
         int64_t mine = part_len(l->n, me, size), theirs = part_len(l->n, to, size);
 
         if (mine > 0 && adds(r, from)) {
-            MT_TRY(message(r, l, got_of(r, l, from), mine, from, TAG_PART, 1,
+            MT_TRY(message(r, got_of(r, l, from), mine, from, TAG_PART, 1,
                            &l->pair[from].recv_part));
         }
         if (theirs > 0 && adds(r, me)) {
-            MT_TRY(message(r, l, l->chunk + part_lo(l->n, to, size), theirs, to, TAG_PART, 0,
+            MT_TRY(message(r, l->chunk + part_lo(l->n, to, size), theirs, to, TAG_PART, 0,
                            &l->pair[to].send_part));
         }
     }
     return MOTLEY_OK;
+}
+
+/* A fixed count becomes vectors at -O2, too. */
+static void add(float *restrict sum, const float *restrict x, int m)
+{
+    int e = 0;
+
+    for (; e + 16 <= m; e += 16) {
+        for (int k = 0; k < 16; k++) {
+            sum[e + k] += x[e + k];
+        }
+    }
+    for (; e < m; e++) {
+        sum[e] += x[e];
+    }
 }
 
 /* The own part of the chunk becomes the sum. */
@@ -206,14 +228,14 @@ static void add_parts(const struct mt_reduce *r, const struct lane *l)
             if (!adds(r, j)) {
                 continue;
             }
-            for (int e = 0; e < m; e++) {
-                sum[e] = first ? x[e] : sum[e] + x[e];
+            if (first) {
+                memcpy(sum, x, (size_t)m * sizeof *sum);
+            } else {
+                add(sum, x, m);
             }
             first = 0;
         }
-        for (int e = 0; e < m; e++) {
-            own[lo + e] = sum[e];
-        }
+        memcpy(own + lo, sum, (size_t)m * sizeof *sum);
     }
 }
 
@@ -238,7 +260,8 @@ static int check(struct mt_reduce *r, int *req, int j, int *left)
     return MOTLEY_OK;
 }
 
-static int advance(struct mt_reduce *r, struct lane *l)
+/* older: the lane with the chunk before, NULL: that one is done. */
+static int advance(struct mt_reduce *r, struct lane *l, const struct lane *older)
 {
     int size = r->size, me = r->me;
     int64_t mine = part_len(l->n, me, size);
@@ -254,17 +277,17 @@ static int advance(struct mt_reduce *r, struct lane *l)
         MT_TRY(check(r, &p->send_part, j, &sending));
         MT_TRY(check(r, &p->send_sum, j, &sending));
         /* The sum comes where the part lay, so the part must have left first. */
-        if (!p->asked && p->send_part < 0) {
+        if (!p->asked && p->send_part < 0 && (older == NULL || older->pair[j].asked)) {
             p->asked = 1;
             if (theirs > 0) {
-                MT_TRY(message(r, l, l->chunk + part_lo(l->n, j, size), theirs, j, TAG_SUM, 1,
+                MT_TRY(message(r, l->chunk + part_lo(l->n, j, size), theirs, j, TAG_SUM, 1,
                                &p->recv_sum));
             }
         }
         missing += !p->asked;
         MT_TRY(check(r, &p->recv_sum, j, &missing));
     }
-    if (!l->added) {
+    if (!l->added && (older == NULL || older->added)) {
         int parts = 0;
 
         for (int j = 0; j < size; j++) {
@@ -276,7 +299,7 @@ static int advance(struct mt_reduce *r, struct lane *l)
             for (int i = 1; i < size && mine > 0; i++) {
                 int to = (me + i) % size;
 
-                MT_TRY(message(r, l, l->chunk + part_lo(l->n, me, size), mine, to, TAG_SUM, 0,
+                MT_TRY(message(r, l->chunk + part_lo(l->n, me, size), mine, to, TAG_SUM, 0,
                                &l->pair[to].send_sum));
                 sending++;
             }
@@ -336,17 +359,20 @@ fail:
     return st;
 }
 
-/* Chunks go to the lanes strictly in turn: the order of messages within a lane must be the same on
- * all ranks. */
+/* Chunks go to the lanes strictly in turn, so the oldest is in the lane that is next. */
 int mt_reduce_test(struct mt_reduce *r, int *done)
 {
+    const struct lane *older = NULL;
     int busy = 0, st;
 
     MT_CHECK(r->active, MOTLEY_EARG, "sum over ranks: none was started");
     r->peer = -1;
     for (int i = 0; i < LANES; i++) {
-        if (r->lane[i].chunk != NULL) {
-            MT_TRY_OR(fail, advance(r, &r->lane[i]));
+        struct lane *l = &r->lane[(r->turn + i) % LANES];
+
+        if (l->chunk != NULL) {
+            MT_TRY_OR(fail, advance(r, l, older));
+            older = l->chunk != NULL ? l : NULL;
         }
     }
     while (r->next < r->n && r->lane[r->turn].chunk == NULL) {

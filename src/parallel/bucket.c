@@ -44,20 +44,23 @@ static uint64_t border_below(const struct mt_graph *g, uint64_t lo, uint64_t hi)
     return border;
 }
 
-/* The bucket of segment s that ends at hi: whole parameters while they fit, else a piece. */
+/* The bucket of segment s that ends at hi: about `most` numbers, at most half more. Whole
+ * parameters while they fit; what does not fit is taken in pieces of equal length, together with
+ * what lies behind it if that is little (a bias), because a sum of few numbers takes nearly as
+ * long as one of many over a network. */
 static uint64_t cut_below(const struct mt_graph *g, const struct mt_segment *s, uint64_t hi,
                           uint64_t most)
 {
-    uint64_t lo = border_below(g, s->range.lo, hi);
+    uint64_t lo = hi;
 
-    if (hi - lo > most) {
-        return hi - most;
-    }
-    while (lo > s->range.lo) {
-        uint64_t border = border_below(g, s->range.lo, lo);
+    while (lo > s->range.lo && hi - lo < most) {
+        uint64_t border = border_below(g, s->range.lo, lo), span = hi - border;
 
-        if (hi - border > most) {
-            break;
+        if (span > most + most / 2) {
+            uint64_t pieces = (span + most / 2) / most, piece = (span + pieces - 1) / pieces;
+
+            piece = (piece + MT_FLAT_ALIGN - 1) / MT_FLAT_ALIGN * MT_FLAT_ALIGN;
+            return hi - lo >= most / 2 ? lo : hi - piece;
         }
         lo = border;
     }

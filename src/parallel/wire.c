@@ -19,6 +19,8 @@ struct mt_wire {
         mt_wire_fn *fn;
         void *arg;
     } *member;
+    mt_wire_sleep_fn *sleep;  /* NULL: the own device is looked at again and again */
+    void *sleep_arg;
 };
 
 int mt_wire_new(struct mt_ctx *ctx, struct mt_comm *comm, struct mt_wire **out)
@@ -44,6 +46,12 @@ int mt_wire_join(struct mt_wire *w, mt_wire_fn *fn, void *arg)
     return MOTLEY_OK;
 }
 
+void mt_wire_sleep(struct mt_wire *w, mt_wire_sleep_fn *fn, void *arg)
+{
+    w->sleep = fn;
+    w->sleep_arg = arg;
+}
+
 int mt_wire_progress(struct mt_wire *w)
 {
     w->peer = -1;
@@ -60,6 +68,7 @@ int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *ar
     MT_TRY(mt_wire_progress(w));
     while (!done(arg)) {
         double waited = now - asked;
+        int slept = 0;
 
         /* While the own device computes no peer is late: sleep as for a long wait, but let the
          * time limit begin afterwards. */
@@ -69,7 +78,12 @@ int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *ar
                      : now - begun < NAP_S ? now - begun + NAP_AT_S
                                            : NAP_S;
         }
-        MT_TRY(mt_comm_idle(w->comm, waited, w->peer));
+        if (w->peer < 0 && w->n == 1 && w->sleep != NULL) {
+            MT_TRY(w->sleep(w->sleep_arg, &slept));
+        }
+        if (!slept) {
+            MT_TRY(mt_comm_idle(w->comm, waited, w->peer));
+        }
         MT_TRY(mt_wire_progress(w));
         now = mt_comm_clock();
     }

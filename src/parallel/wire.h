@@ -20,6 +20,12 @@ void mt_wire_free(struct mt_wire *w);
 /* fn is called by every progress from now on, in the order of joining. */
 int mt_wire_join(struct mt_wire *w, mt_wire_fn *fn, void *arg);
 
+/* fn blocks until the own device has come to what is sent next, *slept 0: it did not. It is called
+ * by waits while nothing is under way with anybody and nobody else has joined. For devices that
+ * compute on the processor that looking would take time from; one a wire. */
+typedef int mt_wire_sleep_fn(void *arg, int *slept);
+void mt_wire_sleep(struct mt_wire *w, mt_wire_sleep_fn *fn, void *arg);
+
 int mt_wire_progress(struct mt_wire *w);
 /* Until done says so; the time limit of mt_comm_watch counts while a peer is waited for. */
 int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *arg);
