@@ -42,8 +42,9 @@ static int read_options(struct cli *cli, int argc, char **argv, struct words *w)
         switch (c) {
         case 'p':
             w->profile = 1;
-            snprintf(w->setting, sizeof w->setting, optarg != NULL ? "parallel.profile=%s" : "",
-                     optarg);
+            if (optarg != NULL) {
+                snprintf(w->setting, sizeof w->setting, "parallel.profile=%s", optarg);
+            }
             break;
         case 's':
             w->save = optarg;

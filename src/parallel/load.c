@@ -6,6 +6,7 @@
 
 #include "base/ctx.h"
 #include "optim/optim.h"
+#include "parallel/tp.h"
 
 #include <math.h>
 #include <string.h>
@@ -137,61 +138,30 @@ static void add_cuts(const struct mt_graph *g, struct mt_load *l, int *last)
 
 /* ---- what tensor partition divides ----------------------------------------------------------- */
 
-static int is_linear(const struct mt_graph *g, int i)
+/* As tp_split.c divides a stage of all layers: where a stretch begins backward sums the gradient of
+ * its input; where it ends its result is summed, or put together, which moves half as much. Of two
+ * ranks: how many there are does not change what is divided. */
+static int add_tensor(const struct mt_graph *g, struct mt_load *l)
 {
-    return strcmp(g->node[i].n.op->name, "linear") == 0;
-}
+    const struct mt_stage all = {.lo = 0, .hi = l->n, .nrank = 2};
+    struct mt_tp_node *how = NULL;
 
-/* Whether a node works on each element by itself: one input, one output of that shape, nothing to
- * train. */
-static int is_each(const struct mt_graph *g, int i)
-{
-    const struct mt_node *n = &g->node[i].n;
-
-    return n->nin == 1 && n->nout == 1 && n->nparam == 0 && mt_spec_equal(&n->in[0], &n->out[0]);
-}
-
-static int only_reader(const struct mt_graph *g, int value)
-{
-    int reader = -1, readers = 0;
-
-    for (int i = 0; i < g->nnode; i++) {
-        for (int k = 0; k < g->node[i].n.nin; k++) {
-            readers += g->node[i].in[k] == value;
-            reader = g->node[i].in[k] == value ? i : reader;
-        }
-    }
-    return readers == 1 ? reader : -1;
-}
-
-/* Linear layers in pairs, with functions of each element between: the first has columns, the
- * second sums its result, and backward sums the first one's gradient; a layer alone is put
- * together, which moves half as much as a sum. The loss takes part of what it judges. */
-static void add_tensor(const struct mt_graph *g, struct mt_load *l)
-{
+    MT_TRY(MT_NEW_N(l->ctx, l->n, &how));
+    mt_tp_divide(g, &all, how);
     for (int i = 0; i < l->n; i++) {
         const struct mt_node *n = &g->node[i].n;
-        double sums = has_data_gradient(g, &g->node[i]) ? row_bytes(&n->in[0]) : 0;
-        int at = i, next;
+        double sums = how[i].gather ? row_bytes(&n->out[0]) / 2 : 0;
 
-        if (l->node[i].divides || !is_linear(g, i)) {
-            continue;
+        if (how[i].how == MT_TP_COLUMNS && has_data_gradient(g, &g->node[i])) {
+            sums += row_bytes(&n->in[0]);
+        } else if (how[i].how == MT_TP_ROWS) {
+            sums += row_bytes(&n->out[0]);
         }
-        l->node[i].divides = 1;
-        while ((next = only_reader(g, g->node[at].out[0])) >= 0 && is_each(g, next)) {
-            l->node[next].divides = 1;
-            at = next;
-        }
-        if (next >= 0 && is_linear(g, next)) {
-            l->node[next].divides = 1;
-            l->node[next].tensor_row = row_bytes(&g->node[next].n.out[0]) / 2;
-        } else if (next >= 0 && next == g->loss) {
-            l->node[next].divides = 1;
-        } else {
-            sums += row_bytes(&n->out[0]) / 2;
-        }
-        l->node[i].tensor_row = sums / 2;
+        l->node[i].divides = how[i].how != MT_TP_COMPLETE;
+        l->node[i].tensor_row = sums / 2;   /* one direction */
     }
+    mt_free(l->ctx, how);
+    return MOTLEY_OK;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -231,7 +201,7 @@ int mt_load_new(const struct mt_graph *whole, const struct mt_optim *optim, stru
     MT_TRY_OR(fail, add_work(whole, l));
     add_kept(whole, l, seen);
     add_cuts(whole, l, last);
-    add_tensor(whole, l);
+    MT_TRY_OR(fail, add_tensor(whole, l));
     mt_free(ctx, seen);
     mt_free(ctx, last);
     *out = l;
