@@ -82,6 +82,7 @@ sys_tests += tests/sys/options.sh
 sys_tests += tests/sys/rebalance.sh
 sys_tests += tests/sys/planfile.sh
 sys_tests += tests/sys/precision.sh
+sys_tests += tests/sys/profile.sh
 sys_tests += tests/sys/resume.sh
 sys_tests += tests/sys/trace.sh
 sys_tests += tests/sys/tune.sh

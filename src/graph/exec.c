@@ -15,7 +15,8 @@
 #include <string.h>
 #include <time.h>
 
-#define NAP_S 200e-6   /* shorter naps are mostly the kernel's own time */
+#define NAP_S    200e-6   /* shorter naps are mostly the kernel's own time */
+#define CREDIT_S 0.05     /* of time that a slow device has lost already, at most */
 
 void mt_exec_micro(const struct mt_exec *x, int64_t rows, int m, int64_t *lo, int64_t *hi)
 {
@@ -321,12 +322,24 @@ static int nap(struct mt_exec *x, double seconds)
     return MOTLEY_OK;
 }
 
+/* Seconds of processor time of this process. */
+static double spent(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 /* Makes the work since the last call take slow times as long, without using the processor for it:
- * other ranks may compute on it. What is owed is collected until a nap is worth it, and what a nap
- * is too long is taken off the next ones. */
+ * other ranks may compute on it. A device that is one thread of the processor works only while it
+ * has it: what it waited for it in favour of other ranks is no work, and counts as idle. What is
+ * owed is collected until a nap is worth it, and what a nap is too long is taken off the next. */
 int mt_exec_settle(struct mt_exec *x)
 {
+    const struct mt_dev_info *d = mt_dev_info(x->dev);
     int64_t from = x->slow_since, to;
+    double took, work;
 
     if (from == 0) {
         return MOTLEY_OK;
@@ -334,10 +347,14 @@ int mt_exec_settle(struct mt_exec *x)
     x->slow_since = 0;
     MT_TRY(mt_dev_finish(x->dev));
     to = mt_trace_now();
-    x->owed += (x->slow - 1) * 1e-9 * (double)(to - from);
+    took = 1e-9 * (double)(to - from);
+    work = d->type == MT_DEV_CPU && d->units == 1 ? spent() - x->slow_spent : took;
+    x->owed += x->slow * (work < took ? work : took) - took;
     if (x->owed > NAP_S) {
         MT_TRY(x->idle(x, x->owed));
         x->owed -= 1e-9 * (double)(mt_trace_now() - to);
+    } else if (x->owed < -CREDIT_S) {
+        x->owed = -CREDIT_S;
     }
     return MOTLEY_OK;
 }
@@ -348,6 +365,7 @@ int mt_exec_step(struct mt_exec *x, const struct mt_step *s)
     if (!s->kind->computes) {
         MT_TRY(mt_exec_settle(x));
     } else if (x->slow > 1 && x->batch.step >= x->slow_from && x->slow_since == 0) {
+        x->slow_spent = spent();
         x->slow_since = mt_trace_now();
     }
     return s->kind->run(x, s);

@@ -45,6 +45,7 @@ struct mt_exec {
     double slow;
     int64_t slow_from;
     int64_t slow_since;              /* when the stretch of computing began; 0: none */
+    double slow_spent;               /* processor time then */
     double owed;                     /* seconds not idled yet: naps are never exact */
     int (*idle)(struct mt_exec *x, double seconds);   /* sleeps; a pass sets one that lets
                                                          messages progress */

@@ -17,17 +17,30 @@
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
+static void free_replica(struct mt_ctx *ctx, struct mt_replica *r)
+{
+    for (int s = 0; s < r->nstage; s++) {
+        mt_free(ctx, r->stage[s].rank);
+        mt_free(ctx, r->stage[s].width);
+    }
+    mt_free(ctx, r->stage);
+}
+
+void mt_layout_drop(struct mt_layout *l, int replica)
+{
+    free_replica(l->ctx, &l->replica[replica]);
+    l->nreplica--;
+    memmove(&l->replica[replica], &l->replica[replica + 1],
+            (size_t)(l->nreplica - replica) * sizeof *l->replica);
+}
+
 void mt_layout_free(struct mt_layout *l)
 {
     if (l == NULL) {
         return;
     }
     for (int r = 0; r < l->nreplica; r++) {
-        for (int s = 0; s < l->replica[r].nstage; s++) {
-            mt_free(l->ctx, l->replica[r].stage[s].rank);
-            mt_free(l->ctx, l->replica[r].stage[s].width);
-        }
-        mt_free(l->ctx, l->replica[r].stage);
+        free_replica(l->ctx, &l->replica[r]);
     }
     mt_free(l->ctx, l->replica);
     mt_free(l->ctx, l);

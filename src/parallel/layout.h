@@ -75,6 +75,8 @@ int mt_layout_read(const struct mt_graph *whole, int nrank, const struct mt_tree
 int mt_layout_print(const struct mt_graph *whole, const struct mt_layout *l, char **text);
 int mt_layout_copy(const struct mt_layout *l, struct mt_layout **out);
 void mt_layout_free(struct mt_layout *l);
+/* Leaves out the ranks of a replica; at least one must stay. */
+void mt_layout_drop(struct mt_layout *l, int replica);
 
 /* Every node exactly once a replica, every rank in at most one replica, at most one part of a
  * stage a rank, numbers in range; stages of a replica where the schedule can take them. */

@@ -14,10 +14,8 @@
 #include "parallel/probe.h"
 
 #include "base/ctx.h"
-#include "device/buf.h"
 #include "device/dev.h"
-#include "graph/exec.h"
-#include "optim/optim.h"
+#include "parallel/stand.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -27,22 +25,12 @@
 #define BATCHES    5        /* of runs of a step; the median counts */
 #define MOST_RUNS  500      /* in one batch */
 #define LISTS      3        /* the least number of whole lists */
-#define NOISE      4096     /* words that fill memory, again and again */
 
 #define MOST_SCALE 3.0      /* between parts and list; beyond it something else went on */
 #define LONGEST    1.5      /* a size may take a slow device so many times the time of all */
 
 /* Sizes: 1 and these parts of the largest. Shares are looked for at the upper ones. */
 static const int divisor[] = {64, 16, 4, 2, 1};
-
-/* One part of the network, ready to run. */
-struct stand {
-    struct mt_graph *graph;
-    struct mt_store *store;
-    struct mt_exec *exec;
-    struct mt_batch batch;
-    struct mt_steps steps;      /* until exec takes them over */
-};
 
 struct probe_call {
     struct mt_dev *dev;
@@ -101,120 +89,6 @@ static void find_like(const struct mt_graph *g, int *like)
     }
 }
 
-/* ---- setting up a part --------------------------------------------------------------- */
-
-static void stand_fini(struct stand *s)
-{
-    mt_buf_free(s->batch.y.buf);
-    mt_buf_free(s->batch.x.buf);
-    mt_exec_free(s->exec);
-    mt_store_free(s->store);
-    mt_steps_fini(&s->steps);
-    mt_graph_free(s->graph);
-    memset(s, 0, sizeof *s);
-}
-
-/* Backward with data and parameter gradients as steps of their own. */
-static int split_backward(const struct mt_graph *g, struct mt_steps *l)
-{
-    struct mt_steps out = {.ctx = l->ctx};
-    int st = MOTLEY_OK;
-
-    for (int i = 0; i < l->n; i++) {
-        struct mt_step s = l->step[i];
-
-        if (s.kind == &mt_step_bwd && s.want == (MT_WANT_DATA | MT_WANT_PARAM)) {
-            s.want = MT_WANT_DATA;
-            MT_TRY_OR(fail, mt_steps_add(&out, &s));
-            s.want = MT_WANT_PARAM;
-        }
-        MT_TRY_OR(fail, mt_steps_add(&out, &s));
-    }
-    MT_TRY_OR(fail, mt_order_acc(g, 1, &out));
-    mt_steps_fini(l);
-    *l = out;
-    return MOTLEY_OK;
-fail:
-    mt_steps_fini(&out);
-    return st;
-}
-
-/* Small numbers of both signs: zeros make some devices faster than they will be, numbers that
- * become smaller than floats can be make others slower. */
-static int fill_noise(struct mt_ctx *ctx, struct mt_buf *buf)
-{
-    uint64_t bytes = mt_buf_bytes(buf) / 4 * 4, there = NOISE * sizeof(float);
-    float *noise = NULL;
-    int st = MOTLEY_OK;
-
-    there = bytes < there ? bytes : there;
-    MT_TRY(MT_NEW_N(ctx, NOISE, &noise));
-    for (int i = 0; i < NOISE; i++) {
-        noise[i] = 0.001f * (float)(i * 7919 % 61 - 30);
-    }
-    st = mt_buf_write(buf, 0, there, noise);
-    mt_free(ctx, noise);
-    for (; there < bytes && st == MOTLEY_OK; there *= 2) {
-        st = mt_buf_copy(buf, there, buf, 0, bytes - there < there ? bytes - there : there);
-    }
-    return st;
-}
-
-static int stand_plan(const struct probe_call *c, int lo, int hi, struct stand *s)
-{
-    struct mt_order_opt order = {.mode = MT_TRAIN, .micros = 1};
-    char *hold = NULL;
-    int n = c->whole->nnode;
-
-    MT_TRY(mt_graph_rebatch(c->whole, (int64_t)c->p->rows[c->size], &s->graph));
-    MT_TRY(MT_NEW_N(c->whole->ctx, n + 1, &hold));
-    for (int i = lo; i < hi; i++) {
-        hold[i] = 1;
-    }
-    mt_graph_hold(s->graph, hold);
-    mt_free(c->whole->ctx, hold);
-    MT_TRY(mt_order(s->graph, &order, &s->steps));
-    return split_backward(s->graph, &s->steps);
-}
-
-/* Whether the part fits the device, before scratch is known; *fits. */
-static int stand_fits(const struct probe_call *c, struct stand *s, int *fits)
-{
-    const struct mt_value *x = &s->graph->value[s->graph->x], *y = &s->graph->value[s->graph->y];
-    struct mt_plan_opt opt = {.hold = -1, .micros = 1};
-    struct mt_plan *plan = NULL;
-    uint64_t bytes = mt_store_bytes(s->graph, c->optim);
-
-    MT_TRY(mt_plan_new(s->graph, &s->steps, &opt, &plan));
-    bytes += mt_plan_bytes(plan) + mt_spec_bytes(&x->spec) + mt_spec_bytes(&y->spec);
-    mt_plan_free(plan);
-    *fits = c->opt->memory_bytes <= 0 || (double)bytes <= c->opt->memory_bytes;
-    return MOTLEY_OK;
-}
-
-static int stand_alloc(const struct probe_call *c, struct stand *s)
-{
-    struct mt_exec_opt opt = {.mode = MT_TRAIN, .micros = 1, .optim = c->optim,
-                              .slow = c->opt->slow};
-    struct mt_graph *g = s->graph;
-
-    MT_TRY(mt_store_new(c->dev, g, c->optim, 0, &s->store));
-    MT_TRY(mt_exec_new(c->dev, g, s->store, &opt, &s->steps, &s->exec));
-    s->batch = (struct mt_batch){.rows = (int64_t)c->p->rows[c->size], .lr = 1e-6};
-    s->batch.x.spec = g->value[g->x].spec;
-    s->batch.y.spec = g->value[g->y].spec;
-    MT_TRY(mt_buf_new(c->dev, mt_spec_bytes(&s->batch.x.spec), "samples", &s->batch.x.buf));
-    MT_TRY(mt_buf_new(c->dev, mt_spec_bytes(&s->batch.y.spec), "targets", &s->batch.y.buf));
-    MT_TRY(fill_noise(g->ctx, s->batch.x.buf));
-    MT_TRY(mt_buf_fill(s->batch.y.buf, 0, mt_spec_bytes(&s->batch.y.spec), 0));
-    MT_TRY(fill_noise(g->ctx, s->store->param));
-    for (int a = 0; a < s->exec->narena; a++) {
-        MT_TRY(fill_noise(g->ctx, s->exec->arena[a]));
-    }
-    MT_TRY(mt_exec_run(s->exec, &s->batch));   /* what is built or copied at the first launch */
-    return mt_dev_finish(c->dev);
-}
-
 /* ---- measuring ----------------------------------------------------------------------- */
 
 static int rising(const void *a, const void *b)
@@ -225,7 +99,7 @@ static int rising(const void *a, const void *b)
 }
 
 /* Seconds of one step of the list. goal: to spend on it. */
-static int time_step(struct stand *s, const struct mt_step *step, double goal, double *seconds)
+static int time_step(struct mt_stand *s, const struct mt_step *step, double goal, double *seconds)
 {
     double batch[BATCHES], begun = mt_comm_clock(), once, now;
     int runs = 1, n = 0;
@@ -269,7 +143,7 @@ static int wanted(const struct probe_call *c, const struct mt_step *s)
     return work_of(s) >= 0 && c->p->like[s->node] == s->node;
 }
 
-static int time_steps(struct probe_call *c, struct stand *s, double seconds)
+static int time_steps(struct probe_call *c, struct mt_stand *s, double seconds)
 {
     const struct mt_steps *l = &s->exec->steps;
     struct mt_probe *p = c->p;
@@ -296,7 +170,7 @@ static int time_steps(struct probe_call *c, struct stand *s, double seconds)
 }
 
 /* Whole lists until the time of this size is over: the median. */
-static int time_lists(struct probe_call *c, struct stand *s)
+static int time_lists(struct probe_call *c, struct mt_stand *s)
 {
     double batch[64], each = 0;
     int n = 0, runs = 1;
@@ -317,19 +191,9 @@ static int time_lists(struct probe_call *c, struct stand *s)
     return MOTLEY_OK;
 }
 
-/* A part set up; *fits 0: not, it is too large for the device. */
-static int stand_new(const struct probe_call *c, int lo, int hi, struct stand *s, int *fits)
+static int stand(const struct probe_call *c, int lo, int hi, struct mt_stand *s, int *fits)
 {
-    int st;
-
-    MT_TRY(stand_plan(c, lo, hi, s));
-    MT_TRY(stand_fits(c, s, fits));
-    if (*fits) {
-        st = stand_alloc(c, s);
-        *fits = st != MOTLEY_EDEV;   /* scratch, or what others hold of the device */
-        MT_TRY(*fits ? st : MOTLEY_OK);
-    }
-    return MOTLEY_OK;
+    return mt_stand_new(c->dev, c->whole, c->optim, c->opt, c->p->rows[c->size], lo, hi, s, fits);
 }
 
 /* Nodes [lo, hi), in halves as long as they do not fit. One node that does not fit is given up: it
@@ -337,15 +201,15 @@ static int stand_new(const struct probe_call *c, int lo, int hi, struct stand *s
 static int time_part(struct probe_call *c, int lo, int hi)
 {
     double share = (double)(hi - lo) / c->whole->nnode;
-    struct stand s = {0};
+    struct mt_stand s = {0};
     int fits = 0, st = MOTLEY_OK;
 
-    MT_TRY_OR(done, stand_new(c, lo, hi, &s, &fits));
+    MT_TRY_OR(done, stand(c, lo, hi, &s, &fits));
     if (fits) {
         MT_TRY_OR(done, time_steps(c, &s, c->opt->seconds / c->p->nsize * share));
     }
 done:
-    stand_fini(&s);
+    mt_stand_fini(&s);
     MT_TRY(st);
     if (!fits && hi - lo > 1) {
         MT_TRY(time_part(c, lo, (lo + hi) / 2));
@@ -354,7 +218,7 @@ done:
     return MOTLEY_OK;
 }
 
-static int time_whole(struct probe_call *c, struct stand *s)
+static int time_whole(struct probe_call *c, struct mt_stand *s)
 {
     MT_TRY(time_steps(c, s, NODES_PART * c->opt->seconds / c->p->nsize));
     return time_lists(c, s);
@@ -410,18 +274,18 @@ static int too_slow(const struct probe_call *c)
 /* One size: set up, begin together, measure. */
 static int probe_size(struct probe_call *c)
 {
-    struct stand s = {0};
+    struct mt_stand s = {0};
     int fits = 0, skip = too_slow(c), n = c->whole->nnode, st = MOTLEY_OK;
 
     c->list = 0;
     if (!skip) {
-        st = stand_new(c, 0, n, &s, &fits);
+        st = stand(c, 0, n, &s, &fits);
     }
     MT_TRY_OR(done, mt_comm_agree(c->comm, st));
     c->until = mt_comm_clock() + c->opt->seconds / c->p->nsize;
     if (!skip) {
         st = fits ? time_whole(c, &s) : MOTLEY_OK;
-        stand_fini(&s);
+        mt_stand_fini(&s);
         st = fits || st < 0 ? st : time_part(c, 0, n);
         c->p->done = c->size + 1;
     }
@@ -430,7 +294,7 @@ static int probe_size(struct probe_call *c)
         scale_to_list(c);
     }
 done:
-    stand_fini(&s);
+    mt_stand_fini(&s);
     return st;
 }
 
@@ -452,14 +316,14 @@ static void choose_sizes(struct mt_probe *p, int64_t most)
 static int prepare(struct probe_call *c)
 {
     struct mt_probe *p = c->p;
-    struct stand s = {0};
+    struct mt_stand s = {0};
     int st = MOTLEY_OK;
 
     MT_TRY(MT_NEW_N(p->ctx, p->nnode, &p->like));
     MT_TRY(MT_NEW_N(p->ctx, p->nnode, &p->time));
     find_like(c->whole, p->like);
     choose_sizes(p, c->opt->most);
-    MT_TRY_OR(done, stand_plan(c, 0, p->nnode, &s));
+    MT_TRY_OR(done, mt_stand_plan(c->whole, 1, 0, p->nnode, &s));
     for (int i = 0; i < s.steps.n; i++) {
         int work = work_of(&s.steps.step[i]);
 
@@ -468,7 +332,7 @@ static int prepare(struct probe_call *c)
         }
     }
 done:
-    stand_fini(&s);
+    mt_stand_fini(&s);
     return st;
 }
 

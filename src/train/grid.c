@@ -105,6 +105,11 @@ static int regular(struct mt_session *s, struct mt_layout **out)
         mesh.cut = nodes;
     }
     MT_TRY_OR(done, mt_layout_grid(s->whole, s->job->info->size, &mesh, out));
+    for (int r = mesh.data - 1; s->found != NULL && r >= 0; r--) {
+        if (s->found[r] <= 0) {
+            mt_layout_drop(*out, r);   /* it would only delay the others */
+        }
+    }
 done:
     mt_free(s->ctx, nodes);
     return st;

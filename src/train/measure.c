@@ -193,6 +193,24 @@ static int most_rows(struct mt_session *s, int64_t *most)
     return MOTLEY_OK;
 }
 
+static void tell_share(struct mt_session *s, int rank, int64_t rows, int64_t most,
+                       const struct mt_curve *curve, double longest)
+{
+    const struct mt_profile_seat *seat = &s->profile->seat[rank];
+    const char *why = rows == most && most < s->batch ? ", all that its memory takes" : "";
+
+    if (rows == 0) {
+        mt_log(s->ctx, MT_LOG_INFO, "parallel", "rank %d (%s, %s): left out: %s%.3g ms, and the "
+               "others are done in %.3g ms", rank, seat->host, seat->device,
+               most == 0 ? "no sample fits its memory; one would take " : "one sample takes it ",
+               1e3 * mt_curve_at(curve, 1), 1e3 * longest);
+    } else {
+        mt_log(s->ctx, MT_LOG_INFO, "parallel", "rank %d (%s, %s): %" PRId64 " of %" PRId64
+               " samples, %.3g ms a step%s", rank, seat->host, seat->device, rows, s->batch,
+               1e3 * mt_curve_at(curve, (double)rows), why);
+    }
+}
+
 static int divide(struct mt_session *s, const struct mt_cluster *c, const int64_t *most)
 {
     int size = c->nrank, st = MOTLEY_OK;
@@ -212,11 +230,7 @@ static int divide(struct mt_session *s, const struct mt_cluster *c, const int64_
                 "the %d ranks together: lower train.batch or raise train.micro_batches", batch,
                 size);
     for (int r = 0; r < size && s->job->info->rank == 0; r++) {
-        mt_log(s->ctx, MT_LOG_INFO, "parallel", "rank %d (%s, %s): %" PRId64 " of %" PRId64
-               " samples, %.3g ms a step%s", r, s->profile->seat[r].host,
-               s->profile->seat[r].device, rows[r], batch,
-               1e3 * mt_curve_at(&curve[r], (double)rows[r]),
-               rows[r] == most[r] && most[r] < batch ? ", all that its memory takes" : "");
+        tell_share(s, r, rows[r], most[r], &curve[r], longest);
     }
     for (int r = 0; r < size; r++) {
         s->found[r] = (double)rows[r];
