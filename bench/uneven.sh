@@ -6,14 +6,15 @@
 #
 # Needs two cores. Rank 0 has one of them; ranks 1 and 2 are made four times slower by
 # device.slow, which sleeps three quarters of the time, and share the other. Alone each rank runs
-# on the core it has in the job, with the rows that it has there. BATCH (6400), STEPS (32) of one
-# measurement, ROUNDS (3), MPIEXEC (mpirun --oversubscribe --bind-to none), CORES ("0 1").
+# on the core it has in the job, with the rows that it has there. NET (bench/mlp.yaml, or another
+# network for images of 28 x 28), BATCH (6400), STEPS (32) of one measurement, ROUNDS (3),
+# MPIEXEC (mpirun --oversubscribe --bind-to none), CORES ("0 1").
 . "$(dirname "$0")/lib.sh"
 batch=${BATCH:-6400} steps=${STEPS:-32}
 cores=${CORES:-0 1}
 one=${cores%% *} two=${cores##* }
 mpi=${MPIEXEC:-mpirun --oversubscribe --bind-to none}
-net=$here/mlp.yaml
+net=${NET:-$here/mlp.yaml}
 data=$(mktemp -d) || exit 1
 trap 'rm -rf "$data"' EXIT
 table=$data/table profile=$data/profile.json
