@@ -4,23 +4,23 @@
 #
 #     MOTLEY=./motley bench/ranks.sh
 #
-# The network of bench/mlp.yaml. BATCH (1024), STEPS (50) of one measurement, ROUNDS (5), MPIEXEC
+# The network of CONFIG (bench/mlp.yaml). BATCH (1024), STEPS (50) of one measurement, ROUNDS (5), MPIEXEC
 # (mpirun), which must bind each process to a core of its own. Medians, and the median of the
 # ratios two / one of the rounds.
 . "$(dirname "$0")/lib.sh"
-batch=${BATCH:-1024} steps=${STEPS:-50}
+batch=${BATCH:-1024} steps=${STEPS:-50} config=${CONFIG:-$here/mlp.yaml}
 
 machine
 table=$(mktemp) || exit 1
 trap 'rm -f "$table"' EXIT
 for start in "" "${MPIEXEC:-mpirun --bind-to core} -n 2"; do   # builds kernels
-    rate "$here/mlp.yaml" train.batch="$batch" --steps 20 >/dev/null || exit 1
+    rate "$config" train.batch="$batch" --steps 20 >/dev/null || exit 1
 done
 for round in $(seq "$ROUNDS"); do
     start=
-    one=$(rate "$here/mlp.yaml" train.batch="$batch" --steps "$steps")
+    one=$(rate "$config" train.batch="$batch" --steps "$steps")
     start="${MPIEXEC:-mpirun --bind-to core} -n 2"
-    two=$(rate "$here/mlp.yaml" train.batch="$batch" --steps "$steps")
+    two=$(rate "$config" train.batch="$batch" --steps "$steps")
     [ -n "$one" ] && [ -n "$two" ] || { echo "round $round failed" >&2; exit 1; }
     echo "$one $two" | awk '{ printf "%.0f %.0f %.3f\n", $1, $2, $2 / $1 }' | tee -a "$table"
 done
