@@ -15,9 +15,10 @@
  *
  * Against noise: the times that count are the smaller ones of two looks, so a replica is slow only
  * if it was slow in both; and shares move when the time lost by not moving has reached the cost
- * of a move, twice that after a move that followed another one soon, and so on (nobody can know
- * whether a disturbance lasts; whoever waits until waiting has cost as much as moving loses at
- * most twice what would have been best: A. Karlin et al., Competitive snoopy caching, 1988).
+ * of a move, twice that after a move that soon took back what the one before had done, and so on
+ * (nobody can know whether a disturbance lasts; whoever waits until waiting has cost as much as
+ * moving loses at most twice what would have been best: A. Karlin et al., Competitive snoopy
+ * caching, 1988).
  *
  * A replica that has samples keeps at least one, or nothing would be measured of it any more. */
 #include "parallel/balance.h"
@@ -27,16 +28,17 @@
 #include <math.h>
 #include <string.h>
 
-#define GROWTH   4      /* a share grows by this at most in one move: it was measured far away */
+#define FACTOR   4      /* of a share in one move, up and down: it was measured elsewhere */
 #define APART    1.3    /* rows of two points that give the fixed part, at least */
-#define MOST_FIX 0.8    /* the fixed part of a time, at most: beyond it noise decides */
-#define SOON     20     /* looks: a move so soon after another doubles the patience */
+#define MOST_FIX 0.7    /* the fixed part of a time, at most: beyond it noise decides */
+#define SOON     20     /* looks: a move back so soon after another doubles the patience */
 #define PATIENCE 64.0
 
 struct replica {
     double last;          /* seconds of the look before; 0: none since the last move */
     double fixed;         /* rows */
     double rows0, time0;  /* the point before the last move; time0 0: none */
+    double way;           /* rows that it got in the last move */
 };
 
 struct mt_balance {
@@ -53,6 +55,7 @@ struct mt_balance {
     double patience;      /* costs of a move that are lost first */
     int64_t looks;        /* since the last move, or since patience was changed */
     int settling;         /* no look since the last move */
+    int back;             /* the move that is asked for takes back the one before */
 };
 
 int mt_balance_new(struct mt_ctx *ctx, int n, int64_t batch, double gain, struct mt_balance **out)
@@ -200,8 +203,8 @@ static void set_rate(const struct replica *r, const struct mt_balance_seen *seen
     }
     out->fixed = r->fixed < most ? r->fixed : most;
     out->b = time / (out->fixed + rows);
-    out->least = 1;
-    out->most = seen->most < GROWTH * seen->rows ? seen->most : GROWTH * seen->rows;
+    out->least = seen->rows > FACTOR ? seen->rows / FACTOR : 1;
+    out->most = seen->most < FACTOR * seen->rows ? seen->most : FACTOR * seen->rows;
     /* What it has it can hold, whatever was counted. */
     out->most = out->most > seen->rows ? out->most : seen->rows;
 }
@@ -239,6 +242,22 @@ static void be_patient(struct mt_balance *b)
     }
 }
 
+static void plan_move(struct mt_balance *b, const struct mt_balance_seen *seen)
+{
+    double same_way = 0;
+
+    for (int i = 0; i < b->n; i++) {
+        struct replica *r = &b->of[i];
+        double way = (double)(b->to[i] - seen[i].rows);
+
+        same_way += way * r->way;
+        r->way = way;
+        r->rows0 = (double)seen[i].rows;
+        r->time0 = b->time[i];
+    }
+    b->back = same_way < 0;
+}
+
 int mt_balance_look(struct mt_balance *b, const struct mt_balance_seen *seen, int64_t steps,
                     double cost)
 {
@@ -269,10 +288,7 @@ int mt_balance_look(struct mt_balance *b, const struct mt_balance_seen *seen, in
     if (b->lost < cost * b->patience) {
         return 0;
     }
-    for (int i = 0; i < b->n; i++) {
-        b->of[i].rows0 = (double)seen[i].rows;
-        b->of[i].time0 = b->time[i];
-    }
+    plan_move(b, seen);
     return 1;
 }
 
@@ -292,7 +308,7 @@ void mt_balance_moved(struct mt_balance *b)
     for (int i = 0; i < b->n; i++) {
         b->of[i].last = 0;
     }
-    if (b->looks < SOON && b->patience < PATIENCE) {
+    if (b->back && b->looks < SOON && b->patience < PATIENCE) {
         b->patience *= 2;
     }
     b->looks = 0;

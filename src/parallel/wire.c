@@ -15,6 +15,7 @@ struct mt_wire {
     struct mt_ctx *ctx;
     struct mt_comm *comm;
     int n, peer;              /* peer: waited for, -1: the own device or nobody in particular */
+    double late;              /* seconds that peers were waited for */
     struct member {
         mt_wire_fn *fn;
         void *arg;
@@ -63,7 +64,7 @@ int mt_wire_progress(struct mt_wire *w)
 
 int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *arg)
 {
-    double begun = mt_comm_clock(), now = begun, asked = begun;
+    double begun = mt_comm_clock(), now = begun, asked = begun, before;
 
     MT_TRY(mt_wire_progress(w));
     while (!done(arg)) {
@@ -78,16 +79,23 @@ int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *ar
                      : now - begun < NAP_S ? now - begun + NAP_AT_S
                                            : NAP_S;
         }
+        before = now;
         if (w->peer < 0 && w->n == 1 && w->sleep != NULL) {
             MT_TRY(w->sleep(w->sleep_arg, &slept));
         }
         if (!slept) {
             MT_TRY(mt_comm_idle(w->comm, waited, w->peer));
         }
-        MT_TRY(mt_wire_progress(w));
         now = mt_comm_clock();
+        w->late += w->peer >= 0 ? now - before : 0;
+        MT_TRY(mt_wire_progress(w));
     }
     return MOTLEY_OK;
+}
+
+double mt_wire_late(const struct mt_wire *w)
+{
+    return w->late;
 }
 
 int mt_wire_idle(struct mt_wire *w, double seconds)

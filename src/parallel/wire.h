@@ -29,6 +29,8 @@ void mt_wire_sleep(struct mt_wire *w, mt_wire_sleep_fn *fn, void *arg);
 int mt_wire_progress(struct mt_wire *w);
 /* Until done says so; the time limit of mt_comm_watch counts while a peer is waited for. */
 int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *arg);
+/* Seconds, ever, in which a wait was for a peer and not for the own device. */
+double mt_wire_late(const struct mt_wire *w);
 /* So many seconds, with progress. */
 int mt_wire_idle(struct mt_wire *w, double seconds);
 

@@ -3,7 +3,8 @@
  * The time of a step of a rank runs from when its first work could begin (all sums of the step
  * before were there) to when its last gradients were seen on the host. Both moments are known
  * without asking the device for anything, and nothing of it is waiting for other ranks. Of the
- * steps since the last look the median counts.
+ * steps since the last look the median counts. A replica of several stages is measured by its first
+ * one: it begins a step and is the last to be done with it, while the others wait for it in between.
  *
  * Ranks tell each other these times in the small exchange that the loop of training makes anyhow.
  * All decide from the same numbers, so nobody has to be told what was decided. */
@@ -11,10 +12,10 @@
 
 #include "parallel/balance.h"
 #include "train/metric.h"
+#include "train/slow.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define WARM       2      /* steps of new tasks that are not looked at */
@@ -22,18 +23,8 @@
 #define KEEP       15     /* ... and at most: the newest */
 #define LOOK_STEPS 6.0    /* between two looks */
 #define LOOK_S     0.02   /* ... but not oftener than this */
-#define SLOW       1.5    /* times the median of the others: worth a name */
-#define LOST_S     1.0    /* ... when the others have waited so long for it */
-#define AGAIN_S    600.0  /* ... and once more after so long */
 #define MOVE_S     0.02   /* the cost of a move, before one was made */
 #define SHOWN      16     /* shares in a line */
-
-/* What is remembered of a rank. */
-struct rank_pace {
-    double before;    /* seconds of a step at the last look */
-    double lost;      /* seconds that others waited for it, since it became slow */
-    double named;     /* when it was named; 0: not since it became slow */
-};
 
 struct mt_pace {
     struct mt_session *s;
@@ -44,16 +35,17 @@ struct mt_pace {
     double made;                  /* clock when training began */
     double begun, marked;         /* of the step; of something else */
     int skip;                     /* steps that are not looked at */
-    double took[KEEP];            /* a ring */
+    double took[KEEP];            /* seconds, as in the note; a ring */
+    double busy[KEEP];            /* likewise */
+    double late;                  /* seconds that peers were waited for, when the step began */
     int64_t steps;                /* looked at since the last look */
     int64_t looked_at;            /* the step of the last look */
     double most, cost;            /* as in the note */
     int *replica;                 /* of each rank; -1: left out */
-    struct rank_pace *rank;
+    struct mt_slow *slow;
     struct mt_balance *balance;   /* NULL: shares do not move */
     struct mt_balance_seen *seen; /* of each replica */
     double *weight;               /* of each replica */
-    double *sorted;               /* room for a number a rank */
 };
 
 static int make_lists(struct mt_pace *p)
@@ -61,8 +53,6 @@ static int make_lists(struct mt_pace *p)
     struct mt_seat_in seat;
 
     MT_TRY(MT_NEW_N(p->s->ctx, p->size, &p->replica));
-    MT_TRY(MT_NEW_N(p->s->ctx, p->size, &p->rank));
-    MT_TRY(MT_NEW_N(p->s->ctx, p->size, &p->sorted));
     MT_TRY(MT_NEW_N(p->s->ctx, p->n, &p->seen));
     MT_TRY(MT_NEW_N(p->s->ctx, p->n, &p->weight));
     for (int r = 0; r < p->size; r++) {
@@ -108,6 +98,7 @@ int mt_pace_new(struct mt_session *s, struct mt_metric *metric, struct mt_pace *
                                        s->config->parallel.rebalance_gain, &p->balance));
     }
     p->most = (double)most;
+    MT_TRY_OR(fail, mt_slow_new(s, p->replica, p->balance != NULL, &p->slow));
     *out = p;
     return MOTLEY_OK;
 fail:
@@ -126,31 +117,21 @@ void mt_pace_free(struct mt_pace *p)
     mt_balance_free(p->balance);
     mt_free(ctx, p->weight);
     mt_free(ctx, p->seen);
-    mt_free(ctx, p->sorted);
-    mt_free(ctx, p->rank);
+    mt_slow_free(p->slow);
     mt_free(ctx, p->replica);
     mt_free(ctx, p);
 }
 
 /* ---- one rank's steps ---------------------------------------------------------------- */
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* Reorders v. */
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, compare);
-    return n == 0 ? 0 : n % 2 == 1 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
-
 static struct mt_dp *sums_of(const struct mt_pace *p)
 {
     return p->s->train.par != NULL ? p->s->train.par->dp : NULL;
+}
+
+static double late_of(const struct mt_pace *p)
+{
+    return p->s->train.par != NULL ? mt_wire_late(p->s->train.par->wire) : 0;
 }
 
 void mt_pace_mark(struct mt_pace *p)
@@ -168,6 +149,7 @@ void mt_pace_begin(struct mt_pace *p)
         p->skip = WARM;
     }
     p->begun = waited > p->marked ? waited : p->marked;
+    p->late = late_of(p);
 }
 
 void mt_pace_end(struct mt_pace *p, int whole)
@@ -178,7 +160,15 @@ void mt_pace_end(struct mt_pace *p, int whole)
     if (whole && p->skip > 0) {
         p->skip--;
     } else if (whole) {
-        p->took[p->steps++ % KEEP] = dp != NULL ? mt_dp_clock(dp).over - p->begun : 0;
+        struct mt_dp_clock c = {0, mt_comm_clock()};
+
+        c = dp != NULL ? mt_dp_clock(dp) : c;
+        p->took[p->steps % KEEP] = dp != NULL ? c.over - p->begun : 0;
+        p->busy[p->steps % KEEP] = c.waited - p->begun - (late_of(p) - p->late);
+        p->steps++;
+    }
+    if (dp == NULL) {
+        mt_pace_mark(p);
     }
 }
 
@@ -193,95 +183,13 @@ struct mt_pace_note mt_pace_tell(const struct mt_pace *p)
 {
     struct mt_pace_note note = {.most = p->most, .cost = p->cost};
     int n = (int)(p->steps < KEEP ? p->steps : KEEP);
-    double took[KEEP];
+    double v[KEEP];
 
-    memcpy(took, p->took, sizeof took);
-    note.seconds = median(took, n);
+    memcpy(v, p->took, sizeof v);
+    note.seconds = p->s->seat.first == 0 ? mt_slow_median(v, n) : 0;
+    memcpy(v, p->busy, sizeof v);
+    note.busy = mt_slow_median(v, n);
     return note;
-}
-
-/* ---- who is slow --------------------------------------------------------------------- */
-
-static int has_rows(const struct mt_pace *p, int rank)
-{
-    return p->replica[rank] >= 0 && p->seen[p->replica[rank]].rows > 0;
-}
-
-/* The smaller time of two looks: a rank is slow if it was at both. */
-static double least_of(const struct mt_pace *p, const struct mt_pace_note *all, int rank)
-{
-    double now = all[rank].seconds, before = p->rank[rank].before;
-
-    return before > 0 && before < now ? before : now;
-}
-
-/* Median time of the ranks with samples that are of another replica; 0: there are none. */
-static double others_of(struct mt_pace *p, const struct mt_pace_note *all, int rank)
-{
-    int n = 0;
-
-    for (int r = 0; r < p->size; r++) {
-        if (p->replica[r] != p->replica[rank] && has_rows(p, r)) {
-            p->sorted[n++] = all[r].seconds;
-        }
-    }
-    return median(p->sorted, n);
-}
-
-/* "31 ms", "0.4 ms", "2.5 s" */
-static const char *time_text(double seconds, char *buf, size_t room)
-{
-    snprintf(buf, room, seconds < 1 ? "%.3g ms" : "%.3g s", seconds < 1 ? 1e3 * seconds : seconds);
-    return buf;
-}
-
-static double percent(const struct mt_pace *p, int64_t rows)
-{
-    return 100.0 * (double)rows / (double)p->batch;
-}
-
-/* Says that a rank is slow. to: rows that it gets; -1: shares do not move. */
-static void name(struct mt_pace *p, int rank, double seconds, double others, int64_t to)
-{
-    char who[256], what[160], a[32], b[32];
-    int64_t has = p->seen[p->replica[rank]].rows;
-
-    p->rank[rank].named = mt_comm_clock();
-    if (p->s->job->info->rank != 0) {
-        return;
-    }
-    if (to >= 0) {
-        snprintf(what, sizeof what, "it gets %.3g %% of the batch instead of %.3g %%",
-                 percent(p, to), percent(p, has));
-    } else {
-        snprintf(what, sizeof what, "with %.3g %% of the batch%s", percent(p, has),
-                 p->balance != NULL ? ""
-                                    : "; parallel.rebalance=auto would move samples to others");
-    }
-    mt_log(p->s->ctx, MT_LOG_WARN, "train", "%s takes %s a step, the others %s: %s",
-           mt_comm_who(p->s->job->comm, rank, who, sizeof who), time_text(seconds, a, sizeof a),
-           time_text(others, b, sizeof b), what);
-}
-
-/* Names ranks that others have waited for long enough. */
-static void watch(struct mt_pace *p, const struct mt_pace_note *all, int64_t steps)
-{
-    double now = mt_comm_clock();
-
-    for (int r = 0; r < p->size; r++) {
-        struct rank_pace *k = &p->rank[r];
-        double others = others_of(p, all, r), least = least_of(p, all, r);
-
-        if (!has_rows(p, r) || others <= 0 || k->before <= 0 || least < SLOW * others) {
-            *k = (struct rank_pace){.before = all[r].seconds};
-            continue;
-        }
-        k->before = all[r].seconds;
-        k->lost += (least - others) * (double)steps;
-        if (k->lost >= LOST_S && (k->named <= 0 || now - k->named > AGAIN_S)) {
-            name(p, r, least, others, -1);
-        }
-    }
 }
 
 /* ---- moving -------------------------------------------------------------------------- */
@@ -298,30 +206,12 @@ static void add_share(int i, int64_t rows, char *buf, size_t room)
     }
 }
 
-/* The rank that is waited for most. */
-static int slowest_of(const struct mt_pace *p, const struct mt_pace_note *all)
-{
-    int slowest = 0;
-
-    for (int r = 1; r < p->size; r++) {
-        if (has_rows(p, r) && (!has_rows(p, slowest) ||
-                               least_of(p, all, r) > least_of(p, all, slowest))) {
-            slowest = r;
-        }
-    }
-    return slowest;
-}
-
 static void say_move(struct mt_pace *p, const struct mt_pace_note *all, const int64_t *to)
 {
     char old[SHOWN * 12 + 8] = "", new[SHOWN * 12 + 8] = "", a[32], b[32];
-    int slowest = slowest_of(p, all), replica = p->replica[slowest];
-    double seconds = least_of(p, all, slowest), others = others_of(p, all, slowest);
     double before, after;
 
-    if (seconds >= SLOW * others && to[replica] < p->seen[replica].rows) {
-        name(p, slowest, seconds, others, to[replica]);
-    }
+    mt_slow_moving(p->slow, all, p->seen, to);
     for (int i = 0; i < p->n; i++) {
         add_share(i, p->seen[i].rows, old, sizeof old);
         add_share(i, to[i], new, sizeof new);
@@ -330,8 +220,8 @@ static void say_move(struct mt_pace *p, const struct mt_pace_note *all, const in
     if (p->s->job->info->rank == 0) {
         mt_log(p->s->ctx, MT_LOG_INFO, "train", "from step %" PRId64 " on a batch of %" PRId64
                " is shared %s instead of %s: a step is expected to take %s instead of %s",
-               p->s->pos.step + 1, p->batch, new, old, time_text(after, a, sizeof a),
-               time_text(before, b, sizeof b));
+               p->s->pos.step + 1, p->batch, new, old, mt_slow_time(after, a, sizeof a),
+               mt_slow_time(before, b, sizeof b));
     }
 }
 
@@ -350,13 +240,10 @@ static int move(struct mt_pace *p, const struct mt_pace_note *all)
     say_move(p, all, to);
     MT_TRY(mt_session_reshare(s, p->weight, &taken));
     mt_balance_moved(p->balance);
-    for (int r = 0; r < p->size; r++) {
-        p->rank[r].before = 0;
-    }
     p->cost = mt_comm_clock() - begun;
     if (s->job->info->rank == 0) {
         mt_log(s->ctx, MT_LOG_INFO, "train", "moving took %s",
-               time_text(p->cost, took, sizeof took));
+               mt_slow_time(p->cost, took, sizeof took));
     }
     if (!taken) {
         /* Somebody cannot hold it; nobody gets more than it has from now on. */
@@ -397,7 +284,7 @@ int mt_pace_look(struct mt_pace *p, const struct mt_pace_note *all)
     int64_t steps = p->s->pos.step - p->looked_at;
     double cost;
 
-    if (p->n < 2 || p->steps < LEAST) {
+    if (p->size < 2 || p->steps < LEAST) {
         return MOTLEY_OK;
     }
     p->looked_at = p->s->pos.step;
@@ -406,6 +293,6 @@ int mt_pace_look(struct mt_pace *p, const struct mt_pace_note *all)
     if (p->balance != NULL && mt_balance_look(p->balance, p->seen, steps, cost)) {
         return move(p, all);
     }
-    watch(p, all, steps);
+    mt_slow_look(p->slow, all, p->seen, steps);
     return MOTLEY_OK;
 }

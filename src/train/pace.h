@@ -23,7 +23,9 @@ double mt_pace_steps(const struct mt_pace *p, double most, double each);
 
 /* What a rank tells the others. */
 struct mt_pace_note {
-    double seconds;   /* of a step without waiting for others; 0: not known */
+    double seconds;   /* of a step until its gradients were there; 0: not known, or a later stage,
+                         whose time is not that of its replica */
+    double busy;      /* of a step without waiting for any other rank */
     double most;      /* rows that its memory carries */
     double cost;      /* seconds that the last move took */
 };
