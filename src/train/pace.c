@@ -3,8 +3,8 @@
  * The time of a step of a rank runs from when its first work could begin (all sums of the step
  * before were there) to when its last gradients were seen on the host. Both moments are known
  * without asking the device for anything, and nothing of it is waiting for other ranks. Of the
- * steps since the last look the median counts. A replica of several stages is measured by its first
- * one: it begins a step and is the last to be done with it, while the others wait for it in between.
+ * steps since the last look the median counts. A replica of several stages is measured by its
+ * first one, which begins a step and is the last to be done with it.
  *
  * Ranks tell each other these times in the small exchange that the loop of training makes anyhow.
  * All decide from the same numbers, so nobody has to be told what was decided. */

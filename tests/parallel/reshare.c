@@ -4,7 +4,7 @@
  * step, the held-out loss and all weights must have the bits of a simulation in double on the
  * host, whatever the shares. A share that a rank cannot hold is refused, and training goes on as
  * if nothing had been asked. A network with tanh stays within rounding of one that keeps its
- * shares.
+ * shares, also where replicas are cut into stages.
  * Ranks: 1 2 3 4
  * Time: 200 */
 #include "job.h"
@@ -33,6 +33,13 @@ static const char smooth[] =
     "loss: cross_entropy\n"
     "optimizer: {type: adam, lr: 0.01}\n"
     "train: {batch: 32, steps: 20, log_every: 1, eval_every: 7}\n";
+
+/* Two replicas, one of them or both in two stages: for 3 and 4 ranks. */
+static const char *const layout[] = {
+    "parallel: {layout: [{share: 1, stages: [{ranks: [0]}]},"
+    " {share: 1, micro_batches: 4, stages: [{ranks: [1], to: tanh1}, {ranks: [2]}]}]}\n",
+    "parallel: {stages: 2}\n",
+};
 
 /* Its samples are most of what it needs. */
 static const char wide[] =
@@ -247,16 +254,20 @@ static void run_refused(struct job *j, struct mt_job *job)
     mt_free(j->ctx, b);
 }
 
-static void run_smooth(struct job *j, struct mt_job *job)
+/* more: of the run whose shares move. */
+static void run_smooth(struct job *j, struct mt_job *job, const char *more)
 {
     struct run fixed = {.changing = 0}, moving = {.changing = 1};
     double need = 0, worst = 0, curve = 0;
     float *a = train(j, job, smooth, &fixed, &need), *b;
     uint64_t size = fixed.s->store->size;
+    char text[1024];
 
+    snprintf(text, sizeof text, "%s%s", smooth, more);
     release(&fixed);
     need = 0;
-    b = train(j, job, smooth, &moving, &need);
+    b = train(j, job, text, &moving, &need);
+    size = *more == '\0' ? size : 0;   /* a stage holds some of the weights */
     release(&moving);
     for (uint64_t i = 0; i < size; i++) {
         worst = fmax(worst, fabs((double)a[i] - (double)b[i]));
@@ -265,7 +276,8 @@ static void run_smooth(struct job *j, struct mt_job *job)
         curve = fmax(curve, fabs(moving.loss[i] / fixed.loss[i] - 1));
     }
     if (j->rank == 0) {
-        printf("tanh: weights differ by %g, the loss curve by %g\n", worst, curve);
+        printf("tanh%s: weights differ by %g, the loss curve by %g\n",
+               *more != '\0' ? ", stages" : "", worst, curve);
     }
     /* Adam divides by the size of the gradient, so a rounding error of a small one counts: 20
      * steps of at most 0.01 each, relative errors of 5e-4. */
@@ -303,7 +315,10 @@ int main(void)
     run_exact(&j, job, 0);
     run_exact(&j, job, 1);
     run_refused(&j, job);
-    run_smooth(&j, job);
+    run_smooth(&j, job, "");
+    if (j.size >= 3) {
+        run_smooth(&j, job, layout[j.size - 3]);
+    }
     failed = j.failed;
     JOB_DO(&j, mt_comm_sum(j.comm, &failed, 1));
     mt_job_free(job);
