@@ -7,10 +7,10 @@
 # Needs two cores. Rank 0 has one of them; ranks 1 and 2 are made four times slower by
 # device.slow, which sleeps three quarters of the time, and share the other. Alone each rank runs
 # on the core it has in the job, with the rows that it has there. NET (bench/mlp.yaml, or another
-# network for images of 28 x 28), BATCH (6400), STEPS (32) of one measurement, ROUNDS (3),
+# network for images of 28 x 28), BATCH (25600), STEPS (16) of one measurement, ROUNDS (3),
 # MPIEXEC (mpirun --oversubscribe --bind-to none), CORES ("0 1").
 . "$(dirname "$0")/lib.sh"
-batch=${BATCH:-6400} steps=${STEPS:-32}
+batch=${BATCH:-25600} steps=${STEPS:-16}
 cores=${CORES:-0 1}
 one=${cores%% *} two=${cores##* }
 mpi=${MPIEXEC:-mpirun --oversubscribe --bind-to none}
@@ -19,12 +19,12 @@ data=$(mktemp -d) || exit 1
 trap 'rm -rf "$data"' EXIT
 table=$data/table profile=$data/profile.json
 
-# 12800 images of noise, labels 0: reading must cost next to nothing, because a rank reads on the
+# 25600 images of noise, labels 0: reading must cost next to nothing, because a rank reads on the
 # core on which it computes.
-{ printf '\000\000\010\003\000\000\062\000\000\000\000\034\000\000\000\034'
-  head -c $((12800 * 784)) /dev/urandom; } >"$data/train-images-idx3-ubyte"
-{ printf '\000\000\010\001\000\000\062\000'
-  head -c 12800 /dev/zero; } >"$data/train-labels-idx1-ubyte"
+{ printf '\000\000\010\003\000\000\144\000\000\000\000\034\000\000\000\034'
+  head -c $((25600 * 784)) /dev/urandom; } >"$data/train-images-idx3-ubyte"
+{ printf '\000\000\010\001\000\000\144\000'
+  head -c 25600 /dev/zero; } >"$data/train-labels-idx1-ubyte"
 set -- "data={format: idx, path: $data, std: 256}"
 
 # together WORD... -- samples a second of the three ranks
