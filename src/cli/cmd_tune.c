@@ -334,6 +334,9 @@ int cli_tune(struct cli *cli, int argc, char **argv)
     if (t.only != NULL && !known(t.only)) {
         return cli_usage(cli, "there is no provider '%s'; `motley info --gemm` lists them", t.only);
     }
+    if (t.only != NULL && strcmp(t.only, "clblast") == 0) {
+        t.turns.hopeless = 0;   /* its forms are compared with its own parameters */
+    }
     if (!cli->prints) {   /* one process measures, the others are done */
         return CLI_OK;
     }

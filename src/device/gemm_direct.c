@@ -13,7 +13,9 @@
 #include <stdio.h>
 
 #define GROUP_WORK 32768             /* multiplications that a group should at least have */
-#define MOST_WORK  (1 << 24)         /* of a product that it suits: docs/performance.md */
+/* Of a product that it suits, multiplications: docs/performance.md. */
+#define MOST_DOTS    (1 << 24)
+#define MOST_COLUMNS (1 << 26)
 
 struct state {
     struct mt_kernel *kernel;        /* borrowed */
@@ -34,7 +36,7 @@ static int can(struct mt_dev *dev, const struct mt_gemm *g)
 static int suits(struct mt_dev *dev, const struct mt_gemm *g)
 {
     (void)dev;
-    return (double)g->m * (double)g->n * (double)g->k <= MOST_WORK;
+    return (double)g->m * (double)g->n * (double)g->k <= (dots(g) ? MOST_DOTS : MOST_COLUMNS);
 }
 
 static void version(char *buf, size_t room)

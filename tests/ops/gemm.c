@@ -339,6 +339,10 @@ static struct mt_gemm mixed(int s, int way, int mix)
                         .alpha = mix % 3 == 0 ? -0.5f : 1.0f, .has_bias = mix % 2,
                         .act = act[mix % 7], .slope = 0.25f, .varies = "m\0kn"[mix % 4]};
 
+    /* Those that call functions are kernels of their own: compiled for one way each. */
+    if ((g.act == MT_GEMM_SIGMOID && way != 0) || (g.act == MT_GEMM_TANH && way != 2)) {
+        g.act = MT_GEMM_LEAKY_RELU;
+    }
     if (mix % 5 == 1) {
         g.batch = 3;
     }
