@@ -42,6 +42,7 @@ unit_tests += tests/unit/loop
 unit_tests += tests/unit/profile
 unit_tests += tests/unit/planner
 unit_tests += tests/unit/precision
+unit_tests += tests/unit/loss_parts
 unit_tests += tests/unit/prog
 unit_tests += tests/unit/rng
 unit_tests += tests/unit/safetensors

@@ -12,8 +12,9 @@
  * As torch.nn.CrossEntropyLoss(reduction="sum", label_smoothing=e). A hit is a row whose
  * largest x is at its label (the first one, if several are equal). A label outside 0..C-1 makes
  * its row's loss and gradient NaN, so that it is noticed, and reads nothing outside. m and s
- * are kept apart: log s + m in one number would lose the digits of s where x is large. */
-#include "ops/op.h"
+ * are kept apart: log s + m in one number would lose the digits of s where x is large. Classes that
+ * lie with several processes: cross_entropy_parts.c. */
+#include "ops/cross_entropy_parts.h"
 
 enum { SMOOTHING };
 enum { MAX, SUM };                /* saved */
@@ -81,6 +82,16 @@ static void cost(const struct mt_node *n, struct mt_cost *c)
     c->data_bytes = 8 * N + 12 * R;
 }
 
+static void split(const struct mt_node *n, const struct mt_division *how, struct mt_shard *out)
+{
+    out->attr[MT_CE_SMOOTHING].f = mt_attr_num(n, SMOOTHING);
+    out->attr[MT_CE_FIRST].i = how->lo;
+    out->attr[MT_CE_COUNT].i = how->hi - how->lo;
+    out->attr[MT_CE_CLASSES].i = mt_spec_last(&n->in[0]);
+}
+
+static const struct mt_op_parts parts = {&mt_cross_entropy_figures, &mt_cross_entropy_judge};
+
 const struct mt_op mt_op_cross_entropy = {
     .name = "cross_entropy",
     .doc = "softmax cross entropy against class numbers",
@@ -92,4 +103,6 @@ const struct mt_op mt_op_cross_entropy = {
     .fwd = fwd,
     .bwd = bwd,
     .cost = cost,
+    .split = split,
+    .parts = &parts,
 };

@@ -152,8 +152,8 @@ static void pair_and_rest(void **state)
     stage(&f, -1, 2, NULL);
     for (int r = 0; r < 2; r++) {
         expect_nodes(&f, r, "linear1 relu1 linear2 linear2/sum tanh1 linear3/spread linear3 "
-                            "linear3/gather dropout1 linear4/spread linear4 linear4/gather "
-                            "cross_entropy1");
+                            "linear3/gather dropout1 linear4/spread linear4 "
+                            "cross_entropy1/figures cross_entropy1/gather cross_entropy1");
     }
     expect_tiles(&f, &f.stage[0]);
     end(&f);
@@ -170,8 +170,37 @@ static void block(void **state)
                     "{linear: 10}]"));
     stage(&f, -1, 3, width);
     expect_nodes(&f, 1, "linear1 linear1/gather linear2/spread linear2 gelu1 linear3 linear3/sum "
-                        "add1 tanh1 linear4/spread linear4 linear4/gather cross_entropy1");
+                        "add1 tanh1 linear4/spread linear4 cross_entropy1/figures "
+                        "cross_entropy1/gather cross_entropy1");
     expect_tiles(&f, &f.stage[0]);
+    end(&f);
+}
+
+/* With many classes the last layer keeps its columns, and the one before it is put together; with
+ * few it is the second of a pair, and the loss has all classes. Losses that cannot be divided. */
+static void last_layer(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f, MODEL("[{linear: 12}, relu, {linear: 19}]"));
+    stage(&f, -1, 2, NULL);
+    expect_nodes(&f, 0, "linear1 relu1 relu1/gather linear2/spread linear2 "
+                        "cross_entropy1/figures cross_entropy1/gather cross_entropy1");
+    expect_tiles(&f, &f.stage[0]);
+    end(&f);
+    begin(&f, MODEL("[{linear: 12}, relu, {linear: 18}]"));
+    stage(&f, -1, 2, NULL);
+    expect_nodes(&f, 1, "linear1 relu1 linear2 linear2/sum cross_entropy1");
+    end(&f);
+    begin(&f, "model: [{linear: 5}, tanh]\nloss: cross_entropy\n");
+    stage(&f, -1, 2, NULL);
+    expect_nodes(&f, 1, "linear1 tanh1 cross_entropy1/figures cross_entropy1/gather "
+                        "cross_entropy1");
+    end(&f);
+    begin(&f, "model: [{linear: 5}]\nloss: hinge\n");
+    stage(&f, -1, 2, NULL);
+    expect_nodes(&f, 1, "linear1 linear1/gather hinge1");
     end(&f);
 }
 
@@ -185,9 +214,9 @@ static void narrow(void **state)
     begin(&f, MODEL("[{linear: 2}, relu, {linear: 5}, tanh, {linear: 3}]"));
     stage(&f, -1, 4, NULL);
     expect_nodes(&f, 0, "linear1 relu1 linear2 linear2/sum tanh1 linear3/spread linear3 "
-                        "linear3/gather cross_entropy1");
+                        "cross_entropy1/figures cross_entropy1/gather cross_entropy1");
     expect_nodes(&f, 3, "linear1/none linear2/none linear2/sum tanh1 linear3/spread linear3/none "
-                        "linear3/gather cross_entropy1");
+                        "cross_entropy1/figures cross_entropy1/gather cross_entropy1");
     expect_tiles(&f, &f.stage[0]);
     f.stage[0].width = width;
     expect_tiles(&f, &f.stage[0]);
@@ -208,8 +237,8 @@ static void stages(void **state)
         expect_nodes(&f, r, "linear1 relu1 relu1/gather linear2 relu2 linear3 cross_entropy1");
     }
     expect_nodes(&f, 2, "linear1 relu1 linear2 relu2 linear3 cross_entropy1");
-    expect_nodes(&f, 4, "linear1 relu1 linear2 relu2 linear3/spread linear3 linear3/gather "
-                        "cross_entropy1");
+    expect_nodes(&f, 4, "linear1 relu1 linear2 relu2 linear3/spread linear3 "
+                        "cross_entropy1/figures cross_entropy1/gather cross_entropy1");
     expect_nodes(&f, 7, "linear1 relu1 linear2 relu2 linear3 cross_entropy1");   /* left out */
     for (int s = 0; s < 3; s++) {
         expect_tiles(&f, &f.stage[s]);
@@ -262,7 +291,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pair_and_rest), cmocka_unit_test(block),
         cmocka_unit_test(narrow),        cmocka_unit_test(stages),
-        cmocka_unit_test(flat_space),    cmocka_unit_test(wrong_slices),
+        cmocka_unit_test(last_layer),    cmocka_unit_test(flat_space),
+        cmocka_unit_test(wrong_slices),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
