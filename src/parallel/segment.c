@@ -195,7 +195,7 @@ static int add_param(struct maker *m, const struct mt_gparam *p, const struct wh
 
         st = find_members(m, w, at, &to, &seg.group, &seg.alike);
         if (st == MOTLEY_OK) {
-            if (at == w->mine.lo && to == w->mine.hi) {
+            if (seg.alike) {
                 seg.range = (struct mt_range){p->range.lo, aligned(p->range.hi)};
             } else {
                 seg.range = (struct mt_range){p->range.lo + ((uint64_t)at - lo) * inner,
