@@ -1,7 +1,8 @@
 /* coll.c -- proves: mt_reduce gives the bits of ((r0 + r1) + r2) + ... on every rank, for lengths
  * from 0 to several chunks, for lengths below the number of ranks, several sums in flight at once
  * and one after the other, for groups of some ranks and with members that only receive; it asks
- * for no memory after mt_reduce_new and writes nothing outside.
+ * for no memory after mt_reduce_new and writes nothing outside. mt_collect brings the parts of all
+ * ranks, in the order of the group, for parts of any length.
  * Ranks: 1 2 3 4 */
 #include "job.h"
 
@@ -107,12 +108,56 @@ static void some(struct job *j, struct mt_reduce *r, float *x, int64_t n)
     compare(j, x, n, 6, adds);
 }
 
+/* Parts of 0, m, 2 m, ... numbers, of all ranks in falling order. */
+static void parts_of_all(struct job *j, struct mt_collect *c, float *x, int64_t m)
+{
+    int rank[64];
+    struct mt_group all = {.n = j->size, .rank = rank};
+    int64_t n[64], total = 0, wrong = 0, at = 0;
+    float *mine = NULL;
+    double since = mt_comm_clock();
+    int done = 0;
+
+    for (int i = 0; i < j->size; i++) {
+        rank[i] = j->size - 1 - i;
+        n[i] = i * m;
+        total += rank[i] == j->rank ? 0 : n[i];
+    }
+    JOB_DO(j, MT_NEW_N(j->ctx, j->size * m + 1, &mine));
+    for (int64_t e = 0; e < j->size * m; e++) {
+        mine[e] = number(j->rank, (uint64_t)e);
+    }
+    for (int64_t e = 0; e < total + GUARD; e++) {
+        x[e] = -77.0f;
+    }
+    JOB_DO(j, mt_collect_start(c, &all, 3, mine, x, n));
+    while (!done) {
+        JOB_DO(j, mt_collect_test(c, &done));
+        if (!done) {
+            JOB_DO(j, mt_comm_idle(j->comm, mt_comm_clock() - since, mt_collect_peer(c)));
+        }
+    }
+    for (int i = 0; i < j->size; i++) {
+        for (int64_t e = 0; e < n[i] && rank[i] != j->rank; e++, at++) {
+            float want = number(rank[i], (uint64_t)e);
+
+            wrong += memcmp(&want, &x[at], sizeof want) != 0;
+        }
+    }
+    for (int64_t e = total; e < total + GUARD; e++) {
+        wrong += x[e] != -77.0f;
+    }
+    JOB_CHECK(j, wrong == 0, "parts of %lld: %lld wrong", (long long)m, (long long)wrong);
+    mt_free(j->ctx, mine);
+}
+
 int main(void)
 {
     static const int64_t lengths[] = {0,   1,    2,    3,      4,      5,      7,      8,     15,
                                       100, 1023, 4097, 262143, 262144, 262145, 700001, 1200007};
     enum { N = sizeof lengths / sizeof *lengths };
     struct mt_reduce *r[FLIGHT] = {NULL};
+    struct mt_collect *c = NULL;
     float *x[FLIGHT] = {NULL};
     struct job j;
     int done = 0, st;
@@ -153,6 +198,15 @@ int main(void)
     JOB_CHECK(&j, mt_mem_requests(j.ctx) == before, "%lld requests for memory",
               (long long)(mt_mem_requests(j.ctx) - before));
 
+    JOB_DO(&j, mt_collect_new(j.ctx, j.comm, j.size, &c));
+    for (int i = 0; i < N && lengths[i] * j.size * j.size <= lengths[N - 1]; i++) {
+        parts_of_all(&j, c, x[0], lengths[i]);
+    }
+    st = mt_collect_test(c, &done);
+    JOB_CHECK(&j, st == MOTLEY_EARG, "tested without a start: %d", st);
+    st = mt_collect_start(c, &(struct mt_group){.n = j.size + 1}, 0, x[0], x[1], lengths);
+    JOB_CHECK(&j, st == MOTLEY_EARG, "more ranks than announced: %d", st);
+    mt_collect_free(c);
     st = mt_reduce_test(r[0], &done);
     JOB_CHECK(&j, st == MOTLEY_EARG, "tested without a start: %d", st);
     st = mt_reduce_start(r[0], NULL, 0, x[0], lengths[N - 1] + 1);
