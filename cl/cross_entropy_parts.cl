@@ -6,14 +6,15 @@
 
 enum { NONE, HIT, MISS, NOT_A_NUMBER };
 
-static inline void put(OUT(all), ulong at, float m, float s, float a, float t, float h, float k)
+static inline void put(OUT_F32(all), ulong at, float m, float s, float a, float t, float h,
+                       float k)
 {
-    STORE(all, at, m);
-    STORE(all, at + 1, s);
-    STORE(all, at + 2, a);
-    STORE(all, at + 3, t);
-    STORE(all, at + 4, h);
-    STORE(all, at + 5, k);
+    AT(all, at) = m;
+    AT(all, at + 1) = s;
+    AT(all, at + 2) = a;
+    AT(all, at + 3) = t;
+    AT(all, at + 4) = h;
+    AT(all, at + 5) = k;
 }
 
 /* Whether v keeps the label's x from being the first largest; of a part without the label only a
@@ -29,8 +30,8 @@ static inline float verdict(int mine, int above)
 }
 
 /* Columns [0, n) of x (R, ld) are classes first, first + 1, ... One work-group per row. */
-KERNEL void cross_entropy_parts_rows(OUT(figures), IN(x), IN_I32(t), uint R, uint ld, uint first,
-                                     uint n)
+KERNEL void cross_entropy_parts_rows(OUT_F32(figures), IN(x), IN_I32(t), uint R, uint ld,
+                                     uint first, uint n)
 {
     local float part[WG];
     uint r = get_group_id(0), lane = get_local_id(0);
@@ -40,8 +41,8 @@ KERNEL void cross_entropy_parts_rows(OUT(figures), IN(x), IN_I32(t), uint R, uin
     if (r >= R) {
         return;
     }
-    uint label = (uint)LOAD(t, r) - first;   /* below `first`, and negative: far beyond n */
-    int mine = LOAD(t, r) >= 0 && label < n;
+    uint label = (uint)AT(t, r) - first;   /* below `first`, and negative: far beyond n */
+    int mine = AT(t, r) >= 0 && label < n;
     float at = mine ? LOAD(x, row + label) : 0.0f;
 
     for (uint c = lane; c < n; c += WG) {
@@ -65,8 +66,8 @@ KERNEL void cross_entropy_parts_rows(OUT(figures), IN(x), IN_I32(t), uint R, uin
 }
 
 /* The same for few classes, one work-item per row. */
-KERNEL void cross_entropy_parts_few(OUT(figures), IN(x), IN_I32(t), uint R, uint ld, uint first,
-                                    uint n)
+KERNEL void cross_entropy_parts_few(OUT_F32(figures), IN(x), IN_I32(t), uint R, uint ld,
+                                    uint first, uint n)
 {
     uint r = get_global_id(0);
     ulong row = (ulong)r * ld;
@@ -76,8 +77,8 @@ KERNEL void cross_entropy_parts_few(OUT(figures), IN(x), IN_I32(t), uint R, uint
     if (r >= R) {
         return;
     }
-    uint label = (uint)LOAD(t, r) - first;
-    int mine = LOAD(t, r) >= 0 && label < n;
+    uint label = (uint)AT(t, r) - first;
+    int mine = AT(t, r) >= 0 && label < n;
     float at = mine ? LOAD(x, row + label) : 0.0f;
 
     for (uint c = 0; c < n; c++) {
@@ -94,8 +95,9 @@ KERNEL void cross_entropy_parts_few(OUT(figures), IN(x), IN_I32(t), uint R, uint
 }
 
 /* One work-item per row: figures (R, P FIGURES) of P parts in the order of their classes. */
-KERNEL void cross_entropy_parts_judge(OUT(loss), OUT(hit), OUT(max), OUT(sum), OUT(valid),
-                                      IN(figures), uint R, uint P, uint C, float smoothing)
+KERNEL void cross_entropy_parts_judge(OUT_F32(loss), OUT_F32(hit), OUT_F32(max), OUT_F32(sum),
+                                      OUT_F32(valid), IN_F32(figures), uint R, uint P,
+                                      uint C, float smoothing)
 {
     uint r = get_global_id(0);
     ulong row = (ulong)r * P * FIGURES;
@@ -107,41 +109,41 @@ KERNEL void cross_entropy_parts_judge(OUT(loss), OUT(hit), OUT(max), OUT(sum), O
     }
     for (uint p = 0; p < P; p++) {
         ulong f = row + p * FIGURES;
-        float h = LOAD(figures, f + 4);
+        float h = AT(figures, f + 4);
 
-        if (LOAD(figures, f + 5) > 0.0f) {
-            m = fmax(m, LOAD(figures, f));
+        if (AT(figures, f + 5) > 0.0f) {
+            m = fmax(m, AT(figures, f));
         }
         if (h == HIT || h == MISS) {
             home = p;
-            at = LOAD(figures, f + 3);
+            at = AT(figures, f + 3);
             ok = h == HIT ? 1.0f : 0.0f;
         }
     }
     for (uint p = 0; p < P; p++) {
         ulong f = row + p * FIGURES;
-        float mp = LOAD(figures, f), k = LOAD(figures, f + 5);
+        float mp = AT(figures, f), k = AT(figures, f + 5);
 
         if (k > 0.0f) {
-            s += LOAD(figures, f + 1) * exp(mp - m);
-            all += LOAD(figures, f + 2) + k * (mp - m);
+            s += AT(figures, f + 1) * exp(mp - m);
+            all += AT(figures, f + 2) + k * (mp - m);
             if (p != home &&
-                (LOAD(figures, f + 4) == NOT_A_NUMBER || !(mp < at || (mp == at && p > home)))) {
+                (AT(figures, f + 4) == NOT_A_NUMBER || !(mp < at || (mp == at && p > home)))) {
                 ok = 0.0f;
             }
         }
     }
-    STORE(max, r, m);
-    STORE(sum, r, s);
-    STORE(valid, r, home < P ? 1.0f : 0.0f);
-    STORE(hit, r, ok);
-    STORE(loss, r, log(s) - (1.0f - smoothing) * (at - m) - smoothing * (all / (float)C));
+    AT(max, r) = m;
+    AT(sum, r) = s;
+    AT(valid, r) = home < P ? 1.0f : 0.0f;
+    AT(hit, r) = ok;
+    AT(loss, r) = log(s) - (1.0f - smoothing) * (at - m) - smoothing * (all / (float)C);
 }
 
 /* One work-item per element of dx (R, ld), of which n columns are classes. */
-KERNEL void cross_entropy_parts_bwd(OUT(dx), IN(max), IN(sum), IN(valid), IN(x), IN_I32(t),
-                                    uint N, uint ld, uint first, uint n, uint C, float smoothing,
-                                    uint acc)
+KERNEL void cross_entropy_parts_bwd(OUT(dx), IN_F32(max), IN_F32(sum), IN_F32(valid), IN(x),
+                                    IN_I32(t), IN_F32(scale), uint N, uint ld, uint first, uint n,
+                                    uint C, float smoothing, uint acc)
 {
     uint i = get_global_id(0);
 
@@ -150,13 +152,13 @@ KERNEL void cross_entropy_parts_bwd(OUT(dx), IN(max), IN(sum), IN(valid), IN(x),
         float v = 0.0f;
 
         if (c < n) {
-            v = exp(LOAD(x, i) - LOAD(max, r)) / LOAD(sum, r) - smoothing / (float)C;
-            if (LOAD(valid, r) == 0.0f) {
+            v = exp(LOAD(x, i) - AT(max, r)) / AT(sum, r) - smoothing / (float)C;
+            if (AT(valid, r) == 0.0f) {
                 v = NAN;
-            } else if (LOAD(t, r) >= 0 && (uint)LOAD(t, r) - first == c) {
+            } else if (AT(t, r) >= 0 && (uint)AT(t, r) - first == c) {
                 v -= 1.0f - smoothing;
             }
         }
-        STORE_ACC(dx, i, v, acc);
+        STORE_ACC(dx, i, SCALED(v, scale), acc);
     }
 }

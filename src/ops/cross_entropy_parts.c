@@ -36,6 +36,7 @@ static int figures_infer(struct mt_node *n)
     MT_TRY(mt_node_labels(n));
     n->out[0] = n->in[X];
     n->out[0].dim[n->in[X].rank - 1] = FIGURES;
+    n->out[0].dtype = MT_F32;
     return MOTLEY_OK;
 }
 
@@ -84,6 +85,7 @@ static int judge_infer(struct mt_node *n)
     n->saved[MAX] = n->saved[SUM] = n->saved[VALID] = n->in[X];
     for (int i = 0; i < n->nsaved; i++) {
         n->saved[i].rank = n->in[X].rank - 1;
+        n->saved[i].dtype = MT_F32;
     }
     n->scratch_bytes = 2 * sizeof(float) * (uint64_t)mt_spec_rows(&n->in[X]);
     return MOTLEY_OK;
@@ -121,7 +123,7 @@ static int judge_bwd(const struct mt_node *n, const struct mt_io *io)
     return mt_launch(io->dev, n->kernel[BWD], mt_items(N, MT_WG),
                      MT_ARGS(mt_t(&io->din[X]), mt_t(&io->saved[MAX]), mt_t(&io->saved[SUM]),
                              mt_t(&io->saved[VALID]), mt_t(&io->in[X]), mt_t(&io->in[LABELS]),
-                             mt_u32((uint32_t)N),
+                             mt_t(&io->loss_scale), mt_u32((uint32_t)N),
                              mt_u32((uint32_t)mt_spec_last(&io->in[X].spec)),
                              mt_u32(attr_u32(n, MT_CE_FIRST)), mt_u32(attr_u32(n, MT_CE_COUNT)),
                              mt_u32(attr_u32(n, MT_CE_CLASSES)),
