@@ -11,6 +11,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+enum { GRID_GIVEN, GRID_AUTO };   /* words of parallel.grid */
+
 #define MICROS_A_STAGE 4   /* default of train.micro_batches with stages: a bubble below 1 / 5 */
 
 /* ---- words of the configuration ------------------------------------------------------- */
@@ -146,6 +148,54 @@ done:
     return st;
 }
 
+/* A key of a section that was written, so that it stays. */
+static int is_given(const struct mt_session *s, const char *section, const char *key)
+{
+    return mt_tree_get(mt_tree_get(s->config->root, section), key) != NULL;
+}
+
+/* What the configuration says and what it leaves to the planner. */
+static struct mt_plan_wish wish_of(const struct mt_session *s)
+{
+    const struct mt_config *c = s->config;
+    struct mt_plan_wish w = MT_PLAN_WISH(s->batch);
+
+    w.data = (int)c->parallel.data;
+    w.stages = is_given(s, "parallel", "stages") ? (int)c->parallel.stages : 0;
+    w.tensor = is_given(s, "parallel", "tensor") ? (int)c->parallel.tensor : 0;
+    w.chunks = is_given(s, "parallel", "chunks") ? (int)c->parallel.chunks : 0;
+    w.micros = is_given(s, "train", "micro_batches") ? (int)c->train.micro_batches : 0;
+    w.schedule = is_given(s, "parallel", "schedule") ? c->parallel.schedule : -1;
+    w.recompute = !is_given(s, "parallel", "recompute") ? 0 : c->parallel.recompute ? 1 : -1;
+    return w;
+}
+
+static int plan(struct mt_session *s, const struct mt_profile *p)
+{
+    struct mt_plan_wish wish = wish_of(s);
+    struct mt_load *load = NULL;
+    int st = MOTLEY_OK;
+
+    MT_TRY_OR(done, mt_load_new(s->whole, s->optim, &load));
+    MT_TRY_OR(done, mt_planner_choose(s->whole, load, p->cluster, &wish, &s->planned));
+    for (int i = 0; i < s->planned->nreason && s->job->info->rank == 0; i++) {
+        mt_log(s->ctx, MT_LOG_INFO, "plan", "%s", s->planned->reason[i]);
+    }
+done:
+    mt_load_free(load);
+    return st;
+}
+
+/* parallel.grid: auto. All ranks have the same profile, so they come to the same plan. */
+static int chosen(struct mt_session *s, struct mt_layout **out)
+{
+    const struct mt_profile *p = NULL;
+
+    MT_TRY(mt_session_profile(s, &p));
+    MT_TRY(mt_job_agree(s->job, plan(s, p)));
+    return mt_job_agree(s->job, mt_layout_copy(s->planned->layout, out));
+}
+
 /* Every process has everything and its share of the samples. */
 static int by_samples(struct mt_session *s, struct mt_layout **out)
 {
@@ -177,20 +227,31 @@ int mt_session_layout(struct mt_session *s, struct mt_layout *l)
     return MOTLEY_OK;
 }
 
+/* Without measuring. Local. */
+static int make_layout(struct mt_session *s, struct mt_layout **out)
+{
+    if (s->opt.mode != MT_SESSION_TRAIN && s->opt.mode != MT_SESSION_PLAN) {
+        return by_samples(s, out);
+    }
+    return s->config->parallel.layout != NULL
+               ? mt_session_given(s->config, s->whole, s->job->info->size, out)
+               : regular(s, out);
+}
+
 int mt_session_grid(struct mt_session *s)
 {
     int trains = s->opt.mode == MT_SESSION_TRAIN || s->opt.mode == MT_SESSION_PLAN;
+    int measured = trains && s->config->parallel.grid == GRID_AUTO &&
+                   s->config->parallel.layout == NULL && s->job->info->size > 1;
     struct mt_layout *l = NULL;
     int st;
 
-    if (!trains) {
-        MT_TRY(by_samples(s, &l));
-    } else if (s->config->parallel.layout != NULL) {
-        MT_TRY(mt_session_given(s->config, s->whole, s->job->info->size, &l));
+    if (measured) {
+        MT_TRY(chosen(s, &l));
     } else {
-        MT_TRY(regular(s, &l));
+        MT_TRY(mt_job_agree(s->job, make_layout(s, &l)));
     }
-    st = mt_session_layout(s, l);
+    st = mt_job_agree(s->job, mt_session_layout(s, l));
     if (st < 0) {
         mt_layout_free(l);
         return mt_err_trace(st, __func__, __FILE__, __LINE__);

@@ -72,6 +72,11 @@ done:
     return st;
 }
 
+static int trains(const struct mt_session *s)
+{
+    return s->opt.mode == MT_SESSION_TRAIN || s->opt.mode == MT_SESSION_PLAN;
+}
+
 /* ---- data and shares ----------------------------------------------------------------- */
 
 static int check_config(const struct mt_session *s)
@@ -255,7 +260,7 @@ static int plan_whole(struct mt_session *s)
 {
     s->batch = s->config->train.batch;
     s->eval_batch = s->config->train.eval_batch > 0 ? s->config->train.eval_batch : s->batch;
-    if (s->opt.mode == MT_SESSION_TRAIN || s->opt.mode == MT_SESSION_PLAN) {
+    if (trains(s)) {
         MT_TRY(mt_optim_new(s->ctx, s->config->optimizer, &s->optim));
     }
     return build_whole(s);
@@ -271,7 +276,6 @@ static int plan_all(struct mt_session *s)
     enum mt_session_mode mode = s->opt.mode;
     int has_held = s->data != NULL && s->data->held != NULL;
 
-    MT_TRY(mt_session_grid(s));
     if (s->optim != NULL) {
         MT_TRY(plan_task(s, &s->train, MT_TRAIN, 0, train_rows(s), mt_session_micros(s)));
     }
@@ -456,6 +460,7 @@ static int assemble(struct mt_session *s)
     if (s->optim != NULL) {
         MT_TRY(mt_session_auto_shares(s));
     }
+    MT_TRY(mt_session_grid(s));
     MT_TRY(mt_job_agree(job, plan_all(s)));
     if (s->opt.mode == MT_SESSION_PLAN) {
         MT_TRY(mt_job_agree(job, check_sched(s)));
@@ -590,6 +595,7 @@ void mt_session_free(struct mt_session *s)
     mt_graph_free(s->first);
     mt_store_free(s->store);
     mt_layout_free(s->layout);
+    mt_planned_free(s->planned);
     mt_free(s->ctx, s->shares);
     mt_graph_free(s->whole);
     mt_optim_free(s->optim);

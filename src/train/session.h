@@ -7,6 +7,7 @@
 #include "data/data.h"
 #include "optim/sched.h"
 #include "parallel/par.h"
+#include "parallel/planner.h"
 #include "parallel/profile.h"
 #include "train/ckpt.h"
 #include "train/feed.h"
@@ -44,6 +45,7 @@ struct mt_session {
     struct mt_graph *whole;        /* the network, for a batch of all processes; never bound */
     struct mt_layout *layout;      /* of all processes */
     struct mt_seat_in seat;        /* of this one in it */
+    struct mt_planned *planned;    /* how the planner came to it; NULL: it was given */
     double *shares;                /* of the layout's replicas */
     double *found;                 /* shares by measured speed; NULL: not asked for */
     int moves;                     /* how often others were asked for (mt_session_reshare) */
@@ -84,7 +86,7 @@ const char *mt_session_device(const struct mt_job *job, const struct mt_config *
 
 /* ---- grid.c -------------------------------------------------------------------------- */
 
-/* The layout that configuration and processes ask for, of s->whole. */
+/* The layout that configuration and processes ask for, of s->whole. Collective. */
 int mt_session_grid(struct mt_session *s);
 /* parallel.layout, the list itself or the file that it names, for so many ranks. Gives *out. */
 int mt_session_given(const struct mt_config *config, const struct mt_graph *whole, int nrank,
