@@ -159,6 +159,19 @@ static void show_shares(const struct out *o, const struct mt_session *s)
     }
 }
 
+/* How the planner came to the layout, and what it expects of it. */
+static void show_planned(const struct out *o, const struct mt_planned *p)
+{
+    const struct mt_forecast *f = p->forecast;
+
+    line(o, "planned from measured speed: %.3g ms a step, %.4g samples/s, %.0f %% idle, "
+            "%.3g ms of sums not hidden", 1e3 * f->step, f->rate, 100 * f->bubble,
+         1e3 * f->exposed);
+    for (int i = 0; i < p->nreason; i++) {
+        line(o, "  %s", p->reason[i]);
+    }
+}
+
 int mt_session_show(const struct mt_session *s, mt_show_fn *fn, void *arg)
 {
     const struct out o = {fn, arg};
@@ -170,6 +183,9 @@ int mt_session_show(const struct mt_session *s, mt_show_fn *fn, void *arg)
          s->job->taken.all_units);
     show_network(&o, s->whole);
     if (s->train.graph != NULL) {
+        if (s->planned != NULL) {
+            show_planned(&o, s->planned);
+        }
         show_shares(&o, s);
         show_steps(&o, &s->train, "training");
         show_arenas(&o, &s->train, "training");
