@@ -60,6 +60,16 @@ static double since(const struct timespec *t)
     return (double)(now.tv_sec - t->tv_sec) + 1e-9 * (double)(now.tv_nsec - t->tv_nsec);
 }
 
+/* What happened since `from` is no training: the interval begins so much later. */
+static void leave_out(struct loop *l, const struct timespec *from)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    l->mark.tv_sec += now.tv_sec - from->tv_sec;
+    l->mark.tv_nsec += now.tv_nsec - from->tv_nsec;
+}
+
 static int64_t rows_at(const struct loop *l, const struct cursor *c)
 {
     int64_t left = l->n - c->position;
@@ -230,10 +240,12 @@ static int one_step(struct loop *l)
 static int evaluate(struct loop *l)
 {
     const struct mt_config *c = l->s->config;
+    struct timespec from;
     motley_progress p;
     struct mt_result r;
 
     MT_TRY(catch_up(l));
+    clock_gettime(CLOCK_MONOTONIC, &from);
     mt_comm_doing(l->s->job->comm, "the evaluation after step", l->s->pos.step);
     MT_TRY(mt_session_eval(l->s, &r));
     p = progress_of(l, MOTLEY_AT_EVAL);
@@ -245,7 +257,7 @@ static int evaluate(struct loop *l)
         (c->train.target_accuracy > 0 && r.accuracy >= c->train.target_accuracy)) {
         l->reason = "target";
     }
-    clock_gettime(CLOCK_MONOTONIC, &l->mark);
+    leave_out(l, &from);
     mt_pace_mark(l->pace);
     return MOTLEY_OK;
 }
@@ -254,6 +266,7 @@ static int save(struct loop *l)
 {
     struct mt_session *s = l->s;
     char path[PATH_MAX + 32];
+    struct timespec from;
     motley_progress p;
     int code = MOTLEY_OK;
 
@@ -261,6 +274,7 @@ static int save(struct loop *l)
         return MOTLEY_OK;
     }
     MT_TRY(catch_up(l));
+    clock_gettime(CLOCK_MONOTONIC, &from);
     mt_comm_doing(s->job->comm, "the checkpoint of step", s->pos.step);
     snprintf(path, sizeof path, "%s/step-%" PRId64, l->checkpoints, s->pos.step);
     MT_TRY(mt_session_save(s, path));
@@ -271,7 +285,7 @@ static int save(struct loop *l)
     p = progress_of(l, MOTLEY_AT_CHECKPOINT);
     p.path = path;
     MT_TRY(report(l, &p));
-    clock_gettime(CLOCK_MONOTONIC, &l->mark);
+    leave_out(l, &from);
     mt_pace_mark(l->pace);
     return MOTLEY_OK;
 }
