@@ -19,6 +19,7 @@
 #include "base/rng.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 
 #define VERSION "digits 1"   /* in the digest: a change of the drawing is other data */
@@ -26,6 +27,7 @@
 #define MAXSEG 64
 #define PIECES 5             /* straight pieces of one curve */
 #define PROBES 32            /* samples that are drawn for the digest */
+#define KEEP_BYTES ((int64_t)512 << 20)
 
 enum { N, HELD, SIZE, NOISE, CLUTTER, JITTER, SEED, MEAN, STD };
 
@@ -121,6 +123,9 @@ struct own {
     int size;
     float noise, clutter, jitter;
     struct mt_scale scale;
+    unsigned char *kept, *drawn;   /* pixels of all images, and which of them are there; NULL: the
+                                      images are not kept */
+    pthread_mutex_t lock;          /* of these two */
 };
 
 static float between(struct draw *d, float lo, float hi)
@@ -293,30 +298,60 @@ static void finish(struct draw *d, const struct own *o, const float *image, floa
     }
 }
 
+static int32_t digit_of(int64_t i)
+{
+    return (int32_t)(i % 10);
+}
+
 /* Pixels 0..255 of sample i into x. */
-static int render(const struct own *o, int64_t i, float *x)
+static void render(const struct own *o, int64_t i, float *x)
 {
     struct draw d = {.key = o->part};
     struct seg seg[MAXSEG];
     float image[MAXSIZE * MAXSIZE];
-    int digit = (int)(i % 10), n;
+    int n;
 
     d.key = mt_rng_key(o->part.k[0] | (uint64_t)o->part.k[1] << 32, MT_RNG_DATA, (uint64_t)i);
     memset(image, 0, (size_t)(o->size * o->size) * sizeof *image);
-    n = add_digit(&d, o, digit, seg);
+    n = add_digit(&d, o, digit_of(i), seg);
     n = add_clutter(&d, o, seg, n);
     for (int k = 0; k < n; k++) {
         paint(&seg[k], image, o->size);
     }
     finish(&d, o, image, x);
-    return digit;
+}
+
+/* An image is drawn when it is first asked for and kept, a byte a pixel: drawing takes longer
+ * than training on it. Loaders of different threads may ask at the same time. */
+static void keep(struct own *o, int64_t i, float *x)
+{
+    int pixels = o->size * o->size;
+    unsigned char *kept = o->kept + i * pixels;
+
+    pthread_mutex_lock(&o->lock);
+    if (!o->drawn[i]) {
+        render(o, i, x);
+        for (int k = 0; k < pixels; k++) {
+            kept[k] = (unsigned char)x[k];
+        }
+        o->drawn[i] = 1;
+    }
+    pthread_mutex_unlock(&o->lock);
+    for (int k = 0; k < pixels; k++) {
+        x[k] = (float)kept[k];
+    }
 }
 
 static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
 {
-    const struct own *o = s->own;
+    struct own *o = s->own;
 
-    *(int32_t *)y = render(o, i, x);
+    if (o->kept != NULL) {
+        keep(o, i, x);
+    } else {
+        render(o, i, x);
+    }
+    *(int32_t *)y = digit_of(i);
     for (int64_t j = 0; j < s->sample.x_size; j++) {
         x[j] = x[j] * o->scale.mul + o->scale.add;
     }
@@ -325,7 +360,33 @@ static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
 
 static void set_free(struct mt_set *s)
 {
-    mt_free(s->ctx, s->own);
+    struct own *o = s->own;
+
+    if (o == NULL) {
+        return;
+    }
+    if (o->kept != NULL) {
+        pthread_mutex_destroy(&o->lock);
+    }
+    mt_free(s->ctx, o->drawn);
+    mt_free(s->ctx, o->kept);
+    mt_free(s->ctx, o);
+}
+
+/* Room for all images, unless that is a lot. */
+static int keep_images(struct mt_ctx *ctx, struct own *o, int64_t n)
+{
+    if (n > KEEP_BYTES / (o->size * o->size)) {
+        return MOTLEY_OK;
+    }
+    MT_TRY(MT_NEW_N(ctx, n, &o->drawn));
+    MT_TRY(MT_NEW_N(ctx, n * o->size * o->size, &o->kept));
+    if (pthread_mutex_init(&o->lock, NULL) != 0) {
+        mt_free(ctx, o->kept);
+        o->kept = NULL;
+        MT_FAIL(MOTLEY_EMEM, "no lock for the images of format digits");
+    }
+    return MOTLEY_OK;
 }
 
 /* The digest is of the parameters, which say everything, and of a few samples, which show that
@@ -341,8 +402,9 @@ static int set_hash(struct mt_ctx *ctx, struct mt_set *s)
     mt_hash_add_text(h, VERSION);
     mt_hash_add(h, param, sizeof param);
     for (int64_t i = 0; i < PROBES && i < s->n; i++) {
-        int32_t y = render(o, i, x);
+        int32_t y = digit_of(i);
 
+        render(o, i, x);
         mt_hash_add(h, x, (size_t)s->sample.x_size * sizeof *x);
         mt_hash_add(h, &y, sizeof y);
     }
@@ -374,6 +436,7 @@ static int set_new(struct mt_ctx *ctx, const union mt_attr_val *val, int64_t n, 
     o->clutter = (float)val[CLUTTER].f;
     o->jitter = (float)val[JITTER].f;
     mt_set_scale(s, &o->scale, 255, val[MEAN].f, val[STD].f);
+    MT_TRY_OR(fail, keep_images(ctx, o, n));
     MT_TRY_OR(fail, set_hash(ctx, s));
     *out = s;
     return MOTLEY_OK;
