@@ -58,6 +58,8 @@ extern const struct mt_gemm_provider mt_gemm_clblast;   /* only with MOTLEY_HAVE
 struct mt_gemm_wide {
     struct mt_kernel *widen, *finish;    /* NULL: the provider takes the operands as they are */
     uint64_t a, b, c;                    /* A, B, and the product where C is stored narrower */
+    char sliced;                         /* 'm', 'k': that dimension goes in slices; 0: none */
+    int64_t slice;                       /* rows or terms of one */
 };
 
 struct mt_gemm_plan {

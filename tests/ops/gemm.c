@@ -386,6 +386,20 @@ static int narrow(struct mt_dev *dev, const char *provider, const struct mt_gemm
     return mt_kit_gemm(dev, provider, "", &wide, seed, r);
 }
 
+/* So long that a provider of f32 is given slices of 192 rows and of 768 terms. */
+static int run_slices(struct mt_dev *dev, const char *provider, uint64_t seed,
+                      struct mt_report *r)
+{
+    struct mt_gemm rows = {.trans_b = 1, .m = 600, .n = 40, .k = 1000, .alpha = 1.0f,
+                           .has_bias = 1, .act = MT_GEMM_RELU, .varies = 'm', .lda = 1003,
+                           .ldc = 41, .in = MT_BF16, .out = MT_BF16};
+    struct mt_gemm terms = {.trans_a = 1, .m = 40, .n = 300, .k = 1600, .alpha = -0.5f,
+                            .varies = 'k', .in = MT_FP16};
+
+    MT_TRY(mt_kit_gemm(dev, provider, "", &rows, seed, r));
+    return mt_kit_gemm(dev, provider, "", &terms, seed, r);
+}
+
 static int run(struct mt_dev *dev, const struct mt_check_opt *opt, struct mt_report *r)
 {
     for (const char *const *p = mt_gemm_providers(); *p != NULL; p++) {
@@ -404,6 +418,7 @@ static int run(struct mt_dev *dev, const struct mt_check_opt *opt, struct mt_rep
         }
         if (!opt->small) {
             MT_TRY(run_forms(dev, *p, opt->seed, r));
+            MT_TRY(run_slices(dev, *p, opt->seed, r));
         }
     }
     return MOTLEY_OK;

@@ -30,10 +30,16 @@ near "$(number loss "$TMPDIR/a")" "$(number loss "$TMPDIR/fp16.eval")" 1e-3 ||
     say "weights of fp16 in fp32: $(cat "$TMPDIR/a" "$TMPDIR/fp16.eval")"
 
 memory() {
-    "$MOTLEY" plan "$digits" train.batch=4096 schedule=constant precision=$1 |
+    "$MOTLEY" plan "$digits" train.batch=8192 schedule=constant precision=$1 \
+        'model=[flatten, linear: 512, relu, linear: 512, relu, linear: 10]' |
         sed -n 's/^memory of training: .*, \([0-9.]*\) MiB (.*/\1/p'
 }
-echo "memory of training at 4096 samples: fp32 $(memory fp32) MiB, bf16 $(memory bf16) MiB"
+# Half of the values, and the samples in half width: 8192 x 784 x 2 bytes are 12.3 MiB; 2 MiB of
+# scratch.
+fp32=$(memory fp32) bf16=$(memory bf16)
+echo "memory of training at 8192 samples: fp32 $fp32 MiB, bf16 $bf16 MiB"
+awk -v a="$fp32" -v b="$bf16" 'BEGIN { exit !(b > a / 2 && b < a / 2 + 14.3) }' ||
+    say "memory of bf16 is not half"
 
 for p in bf16 fp16; do
     "$MOTLEY" train "$config" precision=$p --quiet --folder "$TMPDIR/whole" ||
