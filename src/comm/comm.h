@@ -74,6 +74,8 @@ double mt_comm_clock(void);   /* seconds, monotonic */
  * unknown). Yields the processor; fails with MOTLEY_ECOMM and a message that names the rank if it
  * died (processes of this host are watched) or the time limit passed. */
 int mt_comm_idle(struct mt_comm *c, double seconds_waited, int peer);
+/* The same for a loop that sleeps by itself. */
+int mt_comm_look(struct mt_comm *c, double seconds_waited, int peer);
 
 /* Ends all processes of the job at once with this exit code; prints nothing. Does not return. */
 void mt_comm_abort(struct mt_comm *c, int exit_code);

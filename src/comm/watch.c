@@ -193,19 +193,21 @@ static const char *doing(const struct mt_comm *c, char *buf, size_t room)
     return buf;
 }
 
-int mt_comm_idle(struct mt_comm *c, double seconds_waited, int peer)
+/* Seconds without progress, at most those waited. */
+static double silence(struct mt_comm *c, double now, double waited)
 {
-    double now = mt_comm_clock(), waited = seconds_waited;
-    char who[256], where[64];
-
     if (c->completed != c->completed_seen || c->progress_at <= 0) {
         c->completed_seen = c->completed;
         c->progress_at = now;
     }
-    if (waited > now - c->progress_at) {
-        waited = now - c->progress_at;
-    }
-    relax(waited);
+    return waited > now - c->progress_at ? now - c->progress_at : waited;
+}
+
+int mt_comm_look(struct mt_comm *c, double seconds_waited, int peer)
+{
+    double now = mt_comm_clock(), waited = silence(c, now, seconds_waited);
+    char who[256], where[64];
+
     if (c->stop != NULL && *c->stop && c->stop_at <= 0) {
         c->stop_at = now;
     }
@@ -226,5 +228,12 @@ int mt_comm_idle(struct mt_comm *c, double seconds_waited, int peer)
                 peer >= 0 ? mt_comm_who(c, peer, who, sizeof who) : "a rank", waited,
                 doing(c, where, sizeof where));
     }
+    return MOTLEY_OK;
+}
+
+int mt_comm_idle(struct mt_comm *c, double seconds_waited, int peer)
+{
+    relax(silence(c, mt_comm_clock(), seconds_waited));
+    MT_TRY(mt_comm_look(c, seconds_waited, peer));
     return MOTLEY_OK;
 }

@@ -57,6 +57,8 @@ int mt_window_open(struct mt_window *w, struct mt_buf *buf, uint64_t off, uint64
                    unsigned mode);
 int mt_window_ready(struct mt_window *w, int *ready);
 int mt_window_wait(struct mt_window *w);
+/* Sleeps until some window of the device became ready since the last call, or so long. */
+void mt_dev_doze(struct mt_dev *dev, double seconds);
 void *mt_window_host(const struct mt_window *w);
 int mt_window_close(struct mt_window *w);
 

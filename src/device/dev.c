@@ -6,6 +6,7 @@
 #include "device/dev.h"
 
 #include "base/ctx.h"
+#include "device/bell.h"
 #include "device/dev_impl.h"
 #include "device/devtrace.h"
 #include "device/gemm_impl.h"
@@ -373,6 +374,7 @@ int mt_dev_open(struct mt_ctx *ctx, const struct mt_dev_info *info, int sharers,
             dev->context, dev->id, ctx->trace != NULL ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
         MT_CL_DID_OR(fail, dev, "clCreateCommandQueue", code);
     }
+    MT_TRY_OR(fail, mt_bell_new(ctx, &dev->bell));
     MT_TRY_OR(fail, mt_devtrace_new(dev));
     mt_log(ctx, MT_LOG_INFO, "dev", "device %d:%d %s, driver %s: %u of %u units, %d sharing it",
            info->platform, info->device, info->name, info->driver, (unsigned)dev->info.units,
@@ -406,6 +408,7 @@ void mt_dev_close(struct mt_dev *dev)
             clReleaseCommandQueue(dev->queue[q]);
         }
     }
+    mt_bell_free(dev->ctx, dev->bell);
     if (dev->context != NULL) {
         clReleaseContext(dev->context);
     }

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct mt_bell;
 struct mt_buf;
 struct mt_devtrace;
 struct mt_gemm_memo;
@@ -34,6 +35,7 @@ struct mt_dev {
     struct mt_gemm_memo *gemm_memo;     /* gemm_verdict.c: which providers are right */
     struct mt_gemm_tuning *gemm_tuning; /* gemm_tune.c: which are fast; NULL: not read yet */
     char clblast_form[256];             /* gemm_clblast.c: parameters given to CLBlast */
+    struct mt_bell *bell;               /* bell.c: rings when a window is shown */
     struct mt_devtrace *devtrace;       /* devtrace.c; NULL: no timeline */
     uint64_t launches, allocations, allocated_bytes;
 };

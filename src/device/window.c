@@ -11,6 +11,7 @@
 #include "device/buf.h"
 
 #include "base/ctx.h"
+#include "device/bell.h"
 #include "device/devtrace.h"
 
 #include <inttypes.h>
@@ -109,6 +110,7 @@ static int open_map(struct mt_window *w)
                                  (size_t)w->off, (size_t)w->bytes, 0, NULL, &w->shown, &code);
     MT_CL_DID(dev, "clEnqueueMapBuffer", code);
     mt_devtrace_note(dev, MT_LANE_COMPUTE, "map", w->shown);
+    mt_bell_await(dev->bell, w->shown);
     MT_CL(dev, clFlush(dev->queue[MT_QUEUE_COMPUTE]));
     return MOTLEY_OK;
 }
@@ -126,6 +128,7 @@ static int open_pinned(struct mt_window *w)
                                        (size_t)w->off, (size_t)w->bytes, w->host, 1, &w->before,
                                        &w->shown));
         mt_devtrace_note(dev, MT_LANE_TRANSFER, "to host", w->shown);
+        mt_bell_await(dev->bell, w->shown);
         MT_CL(dev, clFlush(dev->queue[MT_QUEUE_TRANSFER]));
     } else {
         w->shown = w->written;   /* pinned memory is free once it has been written back */

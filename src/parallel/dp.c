@@ -145,17 +145,8 @@ static int progress(void *arg, int *peer)
             *peer = mt_reduce_peer(dp->flight[i % FLIGHTS]);
         }
     }
-    return MOTLEY_OK;
-}
-
-/* Until the device has finished the next bucket. */
-static int sleep_until_next(void *arg, int *slept)
-{
-    struct mt_dp *dp = arg;
-
-    *slept = dp->next < dp->n && dp->bucket[dp->next].state == OPENING;
-    if (*slept) {
-        MT_TRY(mt_window_wait(dp->bucket[dp->next].window));
+    if (dp->flying == 0 && dp->next < dp->n && dp->bucket[dp->next].state == OPENING) {
+        *peer = MT_WIRE_OWN;
     }
     return MOTLEY_OK;
 }
@@ -405,9 +396,6 @@ int mt_dp_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
     MT_TRY_OR(fail, make_flights(dp, comm));
     MT_TRY_OR(fail, edit(dp, g, steps, opt->clip));
     MT_TRY_OR(fail, mt_wire_join(wire, progress, dp));
-    if (mt_dev_info(dev)->type == MT_DEV_CPU) {
-        mt_wire_sleep(wire, sleep_until_next, dp);
-    }
     *out = dp;
     return MOTLEY_OK;
 fail:

@@ -90,7 +90,7 @@ int mt_par_new(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *
 
     MT_TRY(MT_NEW(g->ctx, &p));
     p->ctx = g->ctx;
-    MT_TRY_OR(fail, mt_wire_new(g->ctx, comm, &p->wire));
+    MT_TRY_OR(fail, mt_wire_new(g->ctx, comm, dev, &p->wire));
     if (opt->layout != NULL && shares_replica(opt->layout, mt_comm_info(comm)->rank)) {
         MT_TRY_OR(fail, mt_tp_new(dev, comm, p->wire, g, opt->layout, steps, &p->tp));
         MT_TRY_OR(fail, mt_pipe_new(dev, comm, p->wire, g, steps, &p->pipe));

@@ -73,9 +73,7 @@ static int progress(void *arg, int *peer)
             }
         }
     }
-    if (*peer < 0 && !busy) {
-        *peer = waits_for;
-    }
+    *peer = busy ? MT_WIRE_OWN : waits_for;
     return MOTLEY_OK;
 }
 

@@ -3,32 +3,35 @@
 #include "parallel/wire.h"
 
 #include "base/ctx.h"
+#include "device/buf.h"
 
 #include <time.h>
 
-#define TIGHT_S  50e-6   /* the own device is waited for without sleeping */
+#define TIGHT_S  50e-6   /* somebody unknown is waited for without sleeping */
 #define NAP_AT_S 500e-6  /* mt_comm_idle sleeps for waits above this */
 #define NAP_S    0.3     /* waits as long as this are looked at with long sleeps; below any limit */
+#define GLANCE_S 300e-6  /* between two looks while the own device computes; a window ends it, too */
 #define LOOK_S   200e-6  /* between two looks while idle */
 
 struct mt_wire {
     struct mt_ctx *ctx;
     struct mt_comm *comm;
-    int n, peer;              /* peer: waited for, -1: the own device or nobody in particular */
+    struct mt_dev *dev;       /* borrowed, as comm is */
+    int n, peer;              /* peer: waited for, -1: nobody in particular */
     double late;              /* seconds that peers were waited for */
     struct member {
         mt_wire_fn *fn;
         void *arg;
     } *member;
-    mt_wire_sleep_fn *sleep;  /* NULL: the own device is looked at again and again */
-    void *sleep_arg;
 };
 
-int mt_wire_new(struct mt_ctx *ctx, struct mt_comm *comm, struct mt_wire **out)
+int mt_wire_new(struct mt_ctx *ctx, struct mt_comm *comm, struct mt_dev *dev,
+                struct mt_wire **out)
 {
     MT_TRY(MT_NEW(ctx, out));
     (*out)->ctx = ctx;
     (*out)->comm = comm;
+    (*out)->dev = dev;
     return MOTLEY_OK;
 }
 
@@ -47,19 +50,26 @@ int mt_wire_join(struct mt_wire *w, mt_wire_fn *fn, void *arg)
     return MOTLEY_OK;
 }
 
-void mt_wire_sleep(struct mt_wire *w, mt_wire_sleep_fn *fn, void *arg)
-{
-    w->sleep = fn;
-    w->sleep_arg = arg;
-}
-
 int mt_wire_progress(struct mt_wire *w)
 {
+    int busy = 0;
+
     w->peer = -1;
     for (int i = 0; i < w->n; i++) {
-        MT_TRY(w->member[i].fn(w->member[i].arg, &w->peer));
+        int peer = -1;
+
+        MT_TRY(w->member[i].fn(w->member[i].arg, &peer));
+        busy |= peer == MT_WIRE_OWN;
+        w->peer = w->peer < 0 ? peer : w->peer;
     }
+    w->peer = busy ? MT_WIRE_OWN : w->peer;
     return MOTLEY_OK;
+}
+
+/* Nobody in particular is waited for: sleeps as for a long wait. */
+static double vague(double waited)
+{
+    return waited < TIGHT_S ? waited : waited < NAP_S ? waited + NAP_AT_S : NAP_S;
 }
 
 int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *arg)
@@ -68,23 +78,15 @@ int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *ar
 
     MT_TRY(mt_wire_progress(w));
     while (!done(arg)) {
-        double waited = now - asked;
-        int slept = 0;
-
-        /* While the own device computes no peer is late: sleep as for a long wait, but let the
-         * time limit begin afterwards. */
-        if (w->peer < 0) {
-            asked = now;
-            waited = now - begun < TIGHT_S ? now - begun
-                     : now - begun < NAP_S ? now - begun + NAP_AT_S
-                                           : NAP_S;
-        }
+        /* The time limit of a peer begins when it is the only one that is missing. */
+        asked = w->peer < 0 ? now : asked;
         before = now;
-        if (w->peer < 0 && w->n == 1 && w->sleep != NULL) {
-            MT_TRY(w->sleep(w->sleep_arg, &slept));
-        }
-        if (!slept) {
-            MT_TRY(mt_comm_idle(w->comm, waited, w->peer));
+        if (w->peer == MT_WIRE_OWN) {
+            mt_dev_doze(w->dev, GLANCE_S);
+            begun = mt_comm_clock();
+            MT_TRY(mt_comm_look(w->comm, 0, w->peer));
+        } else {
+            MT_TRY(mt_comm_idle(w->comm, w->peer < 0 ? vague(now - begun) : now - asked, w->peer));
         }
         now = mt_comm_clock();
         w->late += w->peer >= 0 ? now - before : 0;

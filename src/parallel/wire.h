@@ -8,23 +8,21 @@
 
 #include "comm/comm.h"
 
+struct mt_dev;
 struct mt_wire;
 
-/* Makes what progress it can without waiting; *peer: a rank that it waits for, untouched if it
- * waits for nobody or for the own device. */
+/* Makes what progress it can without waiting; *peer (-1 before): a rank that it waits for;
+ * MT_WIRE_OWN: the own device has work to do before it shows a window that is open, so whatever
+ * others wait for there is no hurry. */
+#define MT_WIRE_OWN (-2)
 typedef int mt_wire_fn(void *arg, int *peer);
 
-/* Gives *out. */
-int mt_wire_new(struct mt_ctx *ctx, struct mt_comm *comm, struct mt_wire **out);
+/* dev: whose windows are waited for. Gives *out. */
+int mt_wire_new(struct mt_ctx *ctx, struct mt_comm *comm, struct mt_dev *dev,
+                struct mt_wire **out);
 void mt_wire_free(struct mt_wire *w);
 /* fn is called by every progress from now on, in the order of joining. */
 int mt_wire_join(struct mt_wire *w, mt_wire_fn *fn, void *arg);
-
-/* fn blocks until the own device has come to what is sent next, *slept 0: it did not. It is called
- * by waits while nothing is under way with anybody and nobody else has joined. For devices that
- * compute on the processor that looking would take time from; one a wire. */
-typedef int mt_wire_sleep_fn(void *arg, int *slept);
-void mt_wire_sleep(struct mt_wire *w, mt_wire_sleep_fn *fn, void *arg);
 
 int mt_wire_progress(struct mt_wire *w);
 /* Until done says so; the time limit of mt_comm_watch counts while a peer is waited for. */

@@ -208,7 +208,7 @@ static void net_new(struct job *j, struct mt_dev *dev, const struct trial *t, in
         if (parallel) {
             JOB_DO(j, mt_pipe_order(n->graph, n->layout, j->rank, &order, &steps));
             edit(j, n, t, &steps);
-            JOB_DO(j, mt_wire_new(j->ctx, j->comm, &par->wire));
+            JOB_DO(j, mt_wire_new(j->ctx, j->comm, dev, &par->wire));
             JOB_DO(j, mt_pipe_new(dev, j->comm, par->wire, n->graph, &steps, &par->pipe));
         } else {
             JOB_DO(j, mt_order(n->graph, &order, &steps));

@@ -57,7 +57,7 @@ static struct mt_exec *executor(struct job *j, struct mt_dev *dev, struct net *n
 
     JOB_DO(j, mt_order(g, &order, &steps));
     if (l != NULL) {
-        JOB_DO(j, mt_wire_new(j->ctx, j->comm, &n->wire[which]));
+        JOB_DO(j, mt_wire_new(j->ctx, j->comm, dev, &n->wire[which]));
         n->par[which].wire = n->wire[which];
         JOB_DO(j, mt_tp_new(dev, j->comm, n->wire[which], g, l, &steps, &n->par[which].tp));
     }
