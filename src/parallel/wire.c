@@ -10,7 +10,7 @@
 #define TIGHT_S  50e-6   /* somebody unknown is waited for without sleeping */
 #define NAP_AT_S 500e-6  /* mt_comm_idle sleeps for waits above this */
 #define NAP_S    0.3     /* waits as long as this are looked at with long sleeps; below any limit */
-#define GLANCE_S 300e-6  /* between two looks while the own device computes; a window ends it, too */
+#define GLANCE_S 300e-6  /* between two looks while the own device computes; or a window */
 #define LOOK_S   200e-6  /* between two looks while idle */
 
 struct mt_wire {
