@@ -43,6 +43,7 @@ unit_tests += tests/unit/profile
 unit_tests += tests/unit/planner
 unit_tests += tests/unit/precision
 unit_tests += tests/unit/loss_parts
+unit_tests += tests/unit/pipe
 unit_tests += tests/unit/prog
 unit_tests += tests/unit/rng
 unit_tests += tests/unit/safetensors

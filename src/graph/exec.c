@@ -24,11 +24,12 @@ void mt_exec_micro(const struct mt_exec *x, int64_t rows, int m, int64_t *lo, in
     *hi = rows * (m + 1) / x->micros;
 }
 
-/* The tensor of an item, with `rows` samples if it is batched. */
-static struct mt_tensor item_tensor(const struct mt_exec *x, enum mt_item_kind kind, int id,
-                                    int micro, struct mt_spec spec, int64_t rows)
+/* The tensor of an item of a step, with `rows` samples if it is batched. */
+static struct mt_tensor item_tensor(const struct mt_exec *x, const struct mt_step *s,
+                                    enum mt_item_kind kind, int id, struct mt_spec spec,
+                                    int64_t rows)
 {
-    const struct mt_placed *p = mt_plan_find(x->plan, (struct mt_item){kind, id, micro});
+    const struct mt_placed *p = mt_plan_find(x->plan, mt_step_item(x->graph, s, kind, id));
     struct mt_tensor t = {.spec = spec};
 
     if (spec.batched) {
@@ -41,12 +42,11 @@ static struct mt_tensor item_tensor(const struct mt_exec *x, enum mt_item_kind k
     return t;
 }
 
-static struct mt_tensor value_tensor(const struct mt_exec *x, int value, int micro,
+static struct mt_tensor value_tensor(const struct mt_exec *x, const struct mt_step *s, int value,
                                      int64_t first, int64_t rows)
 {
     const struct mt_value *v = &x->graph->value[value];
-    struct mt_tensor t =
-        item_tensor(x, MT_ITEM_VALUE, v->root, micro, v->spec, rows);
+    struct mt_tensor t = item_tensor(x, s, MT_ITEM_VALUE, v->root, v->spec, rows);
 
     if (v->root == x->graph->x || v->root == x->graph->y) {
         const struct mt_tensor *from = v->root == x->graph->x ? &x->batch.x : &x->batch.y;
@@ -57,11 +57,12 @@ static struct mt_tensor value_tensor(const struct mt_exec *x, int value, int mic
     return t;
 }
 
-static struct mt_tensor grad_tensor(const struct mt_exec *x, int value, int micro, int64_t rows)
+static struct mt_tensor grad_tensor(const struct mt_exec *x, const struct mt_step *s, int value,
+                                    int64_t rows)
 {
     const struct mt_value *v = &x->graph->value[value];
 
-    return item_tensor(x, MT_ITEM_GRAD, v->grad, micro, v->spec, rows);
+    return item_tensor(x, s, MT_ITEM_GRAD, v->grad, v->spec, rows);
 }
 
 static struct mt_tensor flat_tensor(struct mt_buf *buf, const struct mt_gparam *p)
@@ -105,24 +106,25 @@ static void fill_io(const struct mt_exec *x, const struct mt_step *s, int64_t lo
     io->seed = x->seed;
     io->step = x->batch.step;
     io->first = x->batch.first + lo;
+    io->again = forward && s->again;
     io->want = s->want;
     io->acc_in = s->acc_in;
     io->acc_param = s->acc_param;
     for (int i = 0; i < n->nin; i++) {
-        io->in[i] = value_tensor(x, gn->in[i], s->micro, lo, rows);
+        io->in[i] = value_tensor(x, s, gn->in[i], lo, rows);
         if (!forward && !(n->keep & MT_KEEP_IN)) {
             io->in[i].buf = NULL;   /* its memory may hold something else by now */
         }
         if (x->graph->value[gn->in[i]].needs_grad) {
-            io->din[i] = grad_tensor(x, gn->in[i], s->micro, rows);
+            io->din[i] = grad_tensor(x, s, gn->in[i], rows);
         }
     }
     for (int i = 0; i < n->nout; i++) {
-        io->out[i] = value_tensor(x, gn->out[i], s->micro, lo, rows);
+        io->out[i] = value_tensor(x, s, gn->out[i], lo, rows);
         if (!forward && !(n->keep & MT_KEEP_OUT)) {
             io->out[i].buf = NULL;
         }
-        io->dout[i] = grad_tensor(x, gn->out[i], s->micro, rows);
+        io->dout[i] = grad_tensor(x, s, gn->out[i], rows);
     }
     for (int i = 0; i < n->nparam; i++) {
         io->param[i] = weight_tensor(x, n, &x->graph->param[gn->param[i]]);
@@ -132,20 +134,21 @@ static void fill_io(const struct mt_exec *x, const struct mt_step *s, int64_t lo
         io->state[i] = flat_tensor(x->store->state, &x->graph->state[gn->state[i]]);
     }
     for (int i = 0; i < n->nsaved; i++) {
-        io->saved[i] = item_tensor(x, MT_ITEM_SAVED, s->node * MT_MAXPARAM + i, s->micro,
-                                   n->saved[i], rows);
+        io->saved[i] = item_tensor(x, s, MT_ITEM_SAVED, s->node * MT_MAXPARAM + i, n->saved[i],
+                                   rows);
     }
     io->loss_scale = (struct mt_tensor){.buf = x->store->scalar, .off = MT_SCALAR_LOSS_SCALE};
     if (n->scratch_bytes > 0) {
         struct mt_spec bytes = mt_spec_new(MT_F32, 0, 1, &(int64_t){n->scratch_bytes / 4});
 
-        io->scratch = item_tensor(x, MT_ITEM_SCRATCH, scratch_id(s), s->micro, bytes, 0);
+        io->scratch = item_tensor(x, s, MT_ITEM_SCRATCH, scratch_id(s), bytes, 0);
     }
 }
 
-static void use(struct mt_uses *u, enum mt_item_kind kind, int id, int micro)
+static void use(const struct mt_graph *g, const struct mt_step *s, struct mt_uses *u,
+                enum mt_item_kind kind, int id)
 {
-    u->item[u->n++] = (struct mt_item){kind, id, micro};
+    u->item[u->n++] = mt_step_item(g, s, kind, id);
 }
 
 static void use_common(const struct mt_graph *g, const struct mt_step *s, struct mt_uses *u)
@@ -153,10 +156,10 @@ static void use_common(const struct mt_graph *g, const struct mt_step *s, struct
     const struct mt_gnode *gn = &g->node[s->node];
 
     for (int i = 0; i < gn->n.nsaved; i++) {
-        use(u, MT_ITEM_SAVED, s->node * MT_MAXPARAM + i, s->micro);
+        use(g, s, u, MT_ITEM_SAVED, s->node * MT_MAXPARAM + i);
     }
     if (gn->n.scratch_bytes > 0) {
-        use(u, MT_ITEM_SCRATCH, scratch_id(s), s->micro);
+        use(g, s, u, MT_ITEM_SCRATCH, scratch_id(s));
     }
 }
 
@@ -165,10 +168,10 @@ static void fwd_uses(const struct mt_graph *g, const struct mt_step *s, struct m
     const struct mt_gnode *gn = &g->node[s->node];
 
     for (int i = 0; i < gn->n.nin; i++) {
-        use(u, MT_ITEM_VALUE, g->value[gn->in[i]].root, s->micro);
+        use(g, s, u, MT_ITEM_VALUE, g->value[gn->in[i]].root);
     }
     for (int i = 0; i < gn->n.nout; i++) {
-        use(u, MT_ITEM_VALUE, g->value[gn->out[i]].root, s->micro);
+        use(g, s, u, MT_ITEM_VALUE, g->value[gn->out[i]].root);
     }
     use_common(g, s, u);
 }
@@ -182,20 +185,20 @@ static void bwd_uses(const struct mt_graph *g, const struct mt_step *s, struct m
         const struct mt_value *v = &g->value[gn->in[i]];
 
         if (gn->n.keep & MT_KEEP_IN) {
-            use(u, MT_ITEM_VALUE, v->root, s->micro);
+            use(g, s, u, MT_ITEM_VALUE, v->root);
         }
         if (v->needs_grad && (s->want & MT_WANT_DATA)) {
-            use(u, MT_ITEM_GRAD, v->grad, s->micro);
+            use(g, s, u, MT_ITEM_GRAD, v->grad);
         }
     }
     for (int i = 0; i < gn->n.nout; i++) {
         const struct mt_value *v = &g->value[gn->out[i]];
 
         if (gn->n.keep & MT_KEEP_OUT) {
-            use(u, MT_ITEM_VALUE, v->root, s->micro);
+            use(g, s, u, MT_ITEM_VALUE, v->root);
         }
         if (!(op->flags & MT_OP_LOSS)) {
-            use(u, MT_ITEM_GRAD, v->grad, s->micro);
+            use(g, s, u, MT_ITEM_GRAD, v->grad);
         }
     }
     use_common(g, s, u);
@@ -216,7 +219,7 @@ static int zero_outputs(struct mt_exec *x, const struct mt_step *s)
 
     for (int i = 0; i < gn->n.nout; i++) {
         if (!gn->n.out[i].batched) {
-            struct mt_tensor t = value_tensor(x, gn->out[i], s->micro, 0, 0);
+            struct mt_tensor t = value_tensor(x, s, gn->out[i], 0, 0);
 
             MT_TRY(zero_tensor(&t));
         }
@@ -248,7 +251,7 @@ static int zero_gradients(struct mt_exec *x, const struct mt_step *s)
         const struct mt_value *v = &x->graph->value[gn->in[i]];
 
         if (v->needs_grad && !v->spec.batched && !(s->acc_in >> i & 1u)) {
-            struct mt_tensor t = grad_tensor(x, gn->in[i], s->micro, 0);
+            struct mt_tensor t = grad_tensor(x, s, gn->in[i], 0);
 
             MT_TRY(zero_tensor(&t));
         }
@@ -294,7 +297,7 @@ static int check_finite(struct mt_exec *x, const struct mt_step *s)
     }
     mt_exec_micro(x, x->batch.rows, s->micro, &lo, &hi);
     for (int o = 0; o < gn->n.nout && lo < hi; o++) {
-        struct mt_tensor t = value_tensor(x, gn->out[o], s->micro, lo, hi - lo);
+        struct mt_tensor t = value_tensor(x, s, gn->out[o], lo, hi - lo);
         int64_t count = mt_spec_count(&t.spec);
         float *host = NULL;
         int st = MOTLEY_OK;
@@ -431,7 +434,9 @@ int mt_exec_clear(struct mt_exec *x)
 
 struct mt_tensor mt_exec_output(const struct mt_exec *x)
 {
-    return value_tensor(x, x->graph->output, 0, 0, x->batch.rows);
+    struct mt_step any = {.node = -1};
+
+    return value_tensor(x, &any, x->graph->output, 0, x->batch.rows);
 }
 
 /* Takes over what fits of another executor's arenas; returns the bytes still to be allocated. */

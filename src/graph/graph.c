@@ -124,6 +124,7 @@ int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const char *name,
         return MOTLEY_EMEM;
     }
     gn = &g->node[g->nnode++];
+    gn->segment = -1;
     n = &gn->n;
     n->op = op;
     n->name = own;
@@ -179,12 +180,16 @@ static int result_is_kept(const struct mt_graph *g, int root)
 
 /* Whether the input of a node may be overwritten: some node of this graph wrote it, nobody else
  * reads it, and nobody's backward reads what was there. With parameters the gradient must last for
- * a second call of backward, so nothing is in place; nor on an alias, whose input has readers. */
+ * a second call of backward, so nothing is in place; nor on an alias, whose input has readers; nor
+ * on what came into a segment, unless it came overwritten (fused). */
 static int can_overwrite(const struct mt_graph *g, const struct mt_gnode *gn)
 {
     const struct mt_value *in = &g->value[gn->in[0]];
-    int writer = g->value[in->base].node;
+    int writer = g->value[in->base].node, root = g->value[in->root].node;
 
+    if (gn->segment >= 0 && !gn->fused && root >= 0 && g->node[root].segment != gn->segment) {
+        return 0;
+    }
     return (gn->n.op->flags & MT_OP_INPLACE) && gn->n.nparam == 0 &&
            g->value[in->root].node >= 0 && g->value[in->base].consumers == 1 &&
            !(g->node[writer].n.op->flags & MT_OP_ALIAS) && !result_is_kept(g, in->root);
@@ -290,6 +295,17 @@ int mt_graph_finish(struct mt_graph *g, int output, int loss_node)
     note_whole(g->param, g->nparam);
     note_whole(g->state, g->nstate);
     return MOTLEY_OK;
+}
+
+void mt_graph_segments(struct mt_graph *g, const int *segment)
+{
+    for (int i = 0; i < g->nnode; i++) {
+        g->node[i].segment = segment[i];
+    }
+    for (int v = 0; v < g->nvalue; v++) {
+        g->value[v].consumers = 0;
+    }
+    share_memory(g);
 }
 
 void mt_graph_hold(struct mt_graph *g, const char *hold)

@@ -50,6 +50,8 @@ struct mt_gnode {
                                               nothing */
     int held;                              /* this process runs it */
     int origin;                            /* node of the whole graph that it stands for */
+    int segment;                           /* nodes that are computed again together have the same
+                                              number; -1: kept until backward */
 };
 
 struct mt_graph {
@@ -91,11 +93,15 @@ int mt_graph_finish(struct mt_graph *g, int output, int loss_node);
  * bind; a new graph holds all. */
 void mt_graph_hold(struct mt_graph *g, const char *hold);
 
+/* Sets `segment` of all nodes. What a segment reads stays as it is until it is read again: nothing
+ * in the segment takes its memory. After finish, before lists are made. */
+void mt_graph_segments(struct mt_graph *g, const int *segment);
+
 /* Kernels and algorithms of the held nodes for a device; undone by mt_graph_free. */
 int mt_graph_bind(struct mt_graph *g, struct mt_dev *dev);
 
 /* Every value again for another batch (evaluation, another share): same parameters, the same
- * nodes held. Gives *out. */
+ * nodes held, no segments. Gives *out. */
 int mt_graph_rebatch(const struct mt_graph *g, int64_t batch, struct mt_graph **out);
 
 int64_t mt_graph_weights(const struct mt_graph *g);   /* trained numbers, without alignment */

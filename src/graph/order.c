@@ -25,6 +25,19 @@ void mt_steps_fini(struct mt_steps *l)
     memset(l, 0, sizeof *l);
 }
 
+struct mt_item mt_step_item(const struct mt_graph *g, const struct mt_step *s,
+                            enum mt_item_kind kind, int id)
+{
+    int again = s->again && kind != MT_ITEM_GRAD;
+
+    if (again && kind == MT_ITEM_VALUE) {
+        int writer = g->value[id].node;
+
+        again = writer >= 0 && g->node[writer].segment == g->node[s->node].segment;
+    }
+    return (struct mt_item){kind, id, s->micro, again};
+}
+
 int mt_order_forward(const struct mt_graph *g, int lo, int hi, int micro, struct mt_steps *out)
 {
     for (int i = lo; i < hi; i++) {
@@ -226,6 +239,9 @@ void mt_step_print(const struct mt_graph *g, const struct mt_step *s, char *buf,
         snprintf(name, sizeof name, "%s%s", n->name,
                  n->act != MT_GEMM_NOACT && s->kind == &mt_step_fwd ? " + act" : "");
         used += snprintf(buf + used, (size_t)(room - used), " %-20s micro %d", name, s->micro);
+    }
+    if (s->again && s->kind == &mt_step_fwd && used < room) {
+        used += snprintf(buf + used, (size_t)(room - used), " again");
     }
     if (s->kind->way != NULL && used < room) {
         used += snprintf(buf + used, (size_t)(room - used), " %s rank %d", s->kind->way, s->peer);

@@ -14,7 +14,7 @@
 
 static int *slot_of(const struct mt_plan *p, struct mt_item it)
 {
-    return &p->index[it.kind][it.id * p->micros + it.micro];
+    return &p->index[it.kind][2 * (it.id * p->micros + it.micro) + it.again];
 }
 
 const struct mt_placed *mt_plan_find(const struct mt_plan *p, struct mt_item item)
@@ -168,7 +168,7 @@ int mt_plan_new(const struct mt_graph *g, const struct mt_steps *steps,
     p->ids[MT_ITEM_SAVED] = g->nnode * MT_MAXPARAM;
     p->ids[MT_ITEM_SCRATCH] = g->nnode * MT_SCRATCHES;
     for (int k = 0; k < MT_ITEM_KINDS; k++) {
-        int n = p->ids[k] * p->micros;
+        int n = 2 * p->ids[k] * p->micros;
 
         MT_TRY_OR(fail, MT_NEW_N(g->ctx, n + 1, &p->index[k]));
         for (int i = 0; i < n; i++) {

@@ -28,7 +28,7 @@ struct mt_plan {
     int narena;
     uint64_t arena_bytes[MT_MAXARENA];
     int micros;
-    int *index[MT_ITEM_KINDS];   /* (id, micro) to placed; see mt_plan_find */
+    int *index[MT_ITEM_KINDS];   /* (id, micro, again) to placed; see mt_plan_find */
     int ids[MT_ITEM_KINDS];
 };
 

@@ -21,6 +21,7 @@ struct mt_item {
     int id;          /* VALUE: root of a value; GRAD: its `grad`; SAVED: node * MT_MAXPARAM + i;
                         SCRATCH: node * MT_SCRATCHES + want of the step */
     int micro;
+    int again;       /* of the forward that is done once more, for backward */
 };
 
 #define MT_SCRATCHES 4   /* of a node: forward, and backward for each `want` */
@@ -47,6 +48,7 @@ struct mt_step {
     int node, micro;             /* -1: none */
     int value, peer, tag;        /* of steps that move a value: which, the other rank, and the name
                                     of the message between the two; else 0 */
+    int again;                   /* fwd: once more, for backward; bwd: reads what that gave */
     unsigned want;               /* bwd: MT_WANT_DATA | MT_WANT_PARAM */
     unsigned acc_in, acc_param;  /* bwd: bits as in struct mt_io */
     struct mt_range range;       /* part of the flat space */
@@ -64,6 +66,11 @@ extern const struct mt_step_kind mt_step_stats;                    /* add a micr
 extern const struct mt_step_kind mt_step_norm;                     /* square sum of a range */
 extern const struct mt_step_kind mt_step_scale;                    /* 1/count and clipping */
 extern const struct mt_step_kind mt_step_update;                   /* optimizer on a range */
+
+/* What step s finds under (kind, id). Computed again are the values that nodes of the same segment
+ * write; what came from elsewhere is there once. */
+struct mt_item mt_step_item(const struct mt_graph *g, const struct mt_step *s,
+                            enum mt_item_kind kind, int id);
 
 int mt_steps_add(struct mt_steps *l, const struct mt_step *s);
 void mt_steps_fini(struct mt_steps *l);

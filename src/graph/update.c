@@ -23,7 +23,7 @@ static int run_stats(struct mt_exec *x, const struct mt_step *s)
 {
     const struct mt_gnode *gn = &x->graph->node[s->node];
     const struct mt_placed *p = mt_plan_find(
-        x->plan, (struct mt_item){MT_ITEM_VALUE, x->graph->value[gn->out[0]].root, s->micro});
+        x->plan, mt_step_item(x->graph, s, MT_ITEM_VALUE, x->graph->value[gn->out[0]].root));
     int64_t lo, hi;
     int acc = x->mode == MT_EVAL || s->acc_in;
 
@@ -38,8 +38,7 @@ static int run_stats(struct mt_exec *x, const struct mt_step *s)
 
 static void stats_uses(const struct mt_graph *g, const struct mt_step *s, struct mt_uses *u)
 {
-    u->item[u->n++] =
-        (struct mt_item){MT_ITEM_VALUE, g->value[g->node[s->node].out[0]].root, s->micro};
+    u->item[u->n++] = mt_step_item(g, s, MT_ITEM_VALUE, g->value[g->node[s->node].out[0]].root);
 }
 
 static int run_norm(struct mt_exec *x, const struct mt_step *s)

@@ -165,6 +165,7 @@ struct mt_io {
     enum { MT_WANT_DATA = 1, MT_WANT_PARAM = 2 } want;
     unsigned acc_in;
     unsigned acc_param;
+    int again;              /* forward is repeated for backward: running state is not updated */
 
     struct mt_tensor in[MT_MAXIN], out[MT_MAXIN];
     struct mt_tensor din[MT_MAXIN], dout[MT_MAXIN];

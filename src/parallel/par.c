@@ -8,19 +8,33 @@ static int hold_stages(struct mt_graph *g, const struct mt_layout *l,
                        const struct mt_seat_in *seat)
 {
     char *hold = NULL;
+    int *segment = NULL, any = 0, st = MOTLEY_OK;
 
-    MT_TRY(MT_NEW_N(g->ctx, g->nnode + 1, &hold));
+    MT_TRY_OR(end, MT_NEW_N(g->ctx, g->nnode + 1, &hold));
+    MT_TRY_OR(end, MT_NEW_N(g->ctx, g->nnode + 1, &segment));
+    for (int i = 0; i < g->nnode; i++) {
+        segment[i] = -1;
+    }
     for (int k = 0; seat->replica >= 0 && k < seat->nstage; k++) {
-        const struct mt_stage *st =
+        const struct mt_stage *stage =
             &l->replica[seat->replica].stage[seat->first + k * seat->stride];
 
         for (int i = 0; i < g->nnode; i++) {
-            hold[i] |= (char)(g->node[i].origin >= st->lo && g->node[i].origin < st->hi);
+            if (g->node[i].origin >= stage->lo && g->node[i].origin < stage->hi) {
+                hold[i] = 1;
+                segment[i] = stage->recompute ? k : -1;
+            }
         }
+        any |= stage->recompute;
     }
     mt_graph_hold(g, hold);
+    if (any) {
+        mt_graph_segments(g, segment);
+    }
+end:
     mt_free(g->ctx, hold);
-    return MOTLEY_OK;
+    mt_free(g->ctx, segment);
+    return st;
 }
 
 /* Whether a rank has everything to itself. */

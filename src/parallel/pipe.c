@@ -85,8 +85,8 @@ static struct mt_item item_of(const struct mt_graph *g, const struct mt_step *s)
 {
     const struct mt_value *v = &g->value[s->value];
 
-    return is_grad(s) ? (struct mt_item){MT_ITEM_GRAD, v->grad, s->micro}
-                      : (struct mt_item){MT_ITEM_VALUE, v->root, s->micro};
+    return is_grad(s) ? mt_step_item(g, s, MT_ITEM_GRAD, v->grad)
+                      : mt_step_item(g, s, MT_ITEM_VALUE, v->root);
 }
 
 static void uses(const struct mt_graph *g, const struct mt_step *s, struct mt_uses *u)

@@ -34,6 +34,7 @@ struct order {
     struct mt_timetable *table;
     int nitem;
     const struct mt_sched_item *item;    /* of this rank; belongs to the table */
+    char *needed, *saved;                /* by backward: values (roots), saved values */
     char *touched[2];                    /* by memory of values and of gradients, micro-batch */
     int nflight, nticket;
     struct flight *flight;
@@ -154,9 +155,10 @@ static int cut_of(const struct order *o, struct mt_sched_item it, int gives, int
 
     *grad = it.work != MT_SCHED_FWD;
     *other = it.stage + (up ? 1 : -1);
-    return it.work == MT_SCHED_PARAM || *other < 0 || *other >= o->r->nstage ? 0
-           : up                                                              ? it.stage + 1
-                                                                             : it.stage;
+    if (it.work == MT_SCHED_PARAM || *other < 0 || *other >= o->r->nstage) {
+        return 0;
+    }
+    return it.stage + up;
 }
 
 /* What item `it` sends: to every part of the other stage that gets it from this rank. */
@@ -180,8 +182,8 @@ static int send_results(struct order *o, struct mt_sched_item it)
     return MOTLEY_OK;
 }
 
-/* ticket[]: of what an item receives, in the order of the values; posted: how many there are so
- * far, -1: none has been looked at. */
+/* Of what an item receives, in the order of the values: the ticket of each recv there is already,
+ * else -1. */
 #define MAXCROSS 64
 struct intake {
     int n, ticket[MAXCROSS];
@@ -242,6 +244,67 @@ static int arrive(struct order *o, struct mt_sched_item it, const struct intake 
 
 /* ---- items -------------------------------------------------------------------------------- */
 
+/* Whether a step of forward writes something that is needed; then what it reads is, too. */
+static int is_needed(const struct order *o, int node)
+{
+    const struct mt_gnode *gn = &o->g->node[node];
+    int needed = 0;
+
+    for (int i = 0; i < gn->n.nout; i++) {
+        needed |= o->needed[o->g->value[gn->out[i]].root];
+    }
+    for (int i = 0; i < gn->n.nsaved; i++) {
+        needed |= o->saved[node * MT_MAXPARAM + i];
+    }
+    for (int i = 0; needed && i < gn->n.nin; i++) {
+        o->needed[o->g->value[gn->in[i]].root] = 1;
+    }
+    return needed;
+}
+
+static void need_uses(const struct order *o, const struct mt_step *s)
+{
+    struct mt_uses u = {0};
+
+    s->kind->uses(o->g, s, &u);
+    for (int k = 0; k < u.n; k++) {
+        if (u.item[k].kind == MT_ITEM_VALUE) {
+            o->needed[u.item[k].id] = 1;
+        } else if (u.item[k].kind == MT_ITEM_SAVED) {
+            o->saved[u.item[k].id] = 1;
+        }
+    }
+}
+
+/* Forward once more: what backward needs of it, directly or through others. */
+static int repeat(struct order *o, int lo, int hi, int micro)
+{
+    int n, kept = 0;
+
+    memset(o->needed, 0, (size_t)o->g->nvalue);
+    memset(o->saved, 0, (size_t)(o->g->nnode * MT_MAXPARAM));
+    MT_TRY(mt_order_forward(o->g, lo, hi, micro, &o->work));
+    n = o->work.n;
+    MT_TRY(mt_order_backward(o->g, lo, hi, micro, MT_WANT_DATA | MT_WANT_PARAM, &o->work));
+    for (int i = n; i < o->work.n; i++) {
+        need_uses(o, &o->work.step[i]);
+    }
+    for (int i = n - 1; i >= 0; i--) {
+        struct mt_step *s = &o->work.step[i];
+
+        if (s->kind != &mt_step_fwd || !is_needed(o, s->node)) {
+            s->kind = NULL;
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        if (o->work.step[i].kind != NULL) {
+            o->work.step[kept++] = o->work.step[i];
+        }
+    }
+    o->work.n = kept;
+    return MOTLEY_OK;
+}
+
 /* Its fwd or bwd steps, apart; what they use is not fresh any more. */
 static int make_work(struct order *o, struct mt_sched_item it)
 {
@@ -249,12 +312,19 @@ static int make_work(struct order *o, struct mt_sched_item it)
                                     [MT_SCHED_DATA] = MT_WANT_DATA,
                                     [MT_SCHED_PARAM] = MT_WANT_PARAM};
     int lo = o->cross->node[it.stage], hi = o->cross->node[it.stage + 1];
+    int again = o->r->stage[it.stage].recompute && it.work != MT_SCHED_FWD;
 
     o->work.n = 0;
     if (it.work == MT_SCHED_FWD) {
         MT_TRY(mt_order_forward(o->g, lo, hi, it.micro, &o->work));
     } else {
+        if (again && it.work != MT_SCHED_PARAM) {
+            MT_TRY(repeat(o, lo, hi, it.micro));
+        }
         MT_TRY(mt_order_backward(o->g, lo, hi, it.micro, want[it.work], &o->work));
+    }
+    for (int i = 0; i < o->work.n; i++) {
+        o->work.step[i].again = again;
     }
     for (int i = 0; i < o->work.n; i++) {
         struct mt_uses u = {0};
@@ -275,6 +345,8 @@ static int make_list(struct order *o)
     struct intake in = {.n = 0}, next;
 
     for (int i = 0; i < o->nitem; i++) {
+        int k = 0;
+
         MT_TRY(land_before(o, i));
         MT_TRY(receive(o, o->item[i], 0, &in));
         MT_TRY(make_work(o, o->item[i]));
@@ -282,9 +354,12 @@ static int make_list(struct order *o)
         if (i + 1 < o->nitem) {
             MT_TRY(receive(o, o->item[i + 1], 1, &next));
         }
+        while (k < o->work.n && o->work.step[k].kind == &mt_step_fwd && o->work.step[k].again) {
+            MT_TRY(mt_steps_add(o->out, &o->work.step[k++]));   /* while gradients travel */
+        }
         MT_TRY(arrive(o, o->item[i], &in));
-        for (int k = 0; k < o->work.n; k++) {
-            MT_TRY(mt_steps_add(o->out, &o->work.step[k]));
+        while (k < o->work.n) {
+            MT_TRY(mt_steps_add(o->out, &o->work.step[k++]));
         }
         MT_TRY(send_results(o, o->item[i]));
         in = next;
@@ -312,9 +387,13 @@ static int seat_order(struct order *o, const struct mt_layout *l, const struct m
     for (int k = 0; k < 2; k++) {
         MT_TRY_OR(end, MT_NEW_N(ctx, o->g->nvalue * o->micros, &o->touched[k]));
     }
+    MT_TRY_OR(end, MT_NEW_N(ctx, o->g->nvalue, &o->needed));
+    MT_TRY_OR(end, MT_NEW_N(ctx, o->g->nnode * MT_MAXPARAM, &o->saved));
     MT_TRY_OR(end, make_list(o));
 end:
     mt_steps_fini(&o->work);
+    mt_free(ctx, o->needed);
+    mt_free(ctx, o->saved);
     mt_free(ctx, o->touched[0]);
     mt_free(ctx, o->touched[1]);
     mt_free(ctx, o->flight);
@@ -334,7 +413,8 @@ int mt_pipe_order(const struct mt_graph *g, const struct mt_layout *l, int rank,
     memset(out, 0, sizeof *out);
     out->ctx = g->ctx;
     mt_layout_where(l, rank, &seat);
-    if (seat.replica >= 0 && l->replica[seat.replica].nstage == 1) {
+    if (seat.replica >= 0 && l->replica[seat.replica].nstage == 1 &&
+        !l->replica[seat.replica].stage[0].recompute) {
         return mt_order(g, opt, out);
     }
     if (seat.replica >= 0) {

@@ -123,7 +123,7 @@ static int backward(const struct mt_step *s)
 static struct mt_tensor memory(const struct mt_exec *x, const struct mt_step *s,
                                enum mt_item_kind kind, int id)
 {
-    const struct mt_placed *p = mt_plan_find(x->plan, (struct mt_item){kind, id, s->micro});
+    const struct mt_placed *p = mt_plan_find(x->plan, mt_step_item(x->graph, s, kind, id));
     struct mt_tensor t = {.buf = x->arena[p->arena], .off = p->off / sizeof(float)};
 
     return t;

@@ -3,8 +3,8 @@
  * views, values read several stages later, dropout, side branches) with random cuts, every
  * schedule, several stages a rank, 1 to 6 micro-batches of unequal and of no rows, memory that the
  * host shares with the device and pinned memory; with and without naps at random places;
- * evaluation too; stages without parameters, and ranks that are left out. A step asks for no
- * memory. Then every single cut of one network.
+ * evaluation too; stages without parameters, and ranks that are left out; activations kept or
+ * computed again. A step asks for no memory. Then every single cut of one network.
  * Ranks: 1 2 3 4 8
  * Time: 300 */
 #define _POSIX_C_SOURCE 200809L
@@ -117,18 +117,6 @@ static struct mt_layout *lay_out(struct job *j, const struct trial *t)
     return l;
 }
 
-static void hold(struct job *j, struct net *n, const struct trial *t)
-{
-    char held[NODES + 2] = {0};
-
-    for (int s = 0; s < t->nstage; s++) {
-        for (int i = t->cut[s]; i < t->cut[s + 1]; i++) {
-            held[i] = n->layout->replica->stage[s].rank[0] == j->rank;
-        }
-    }
-    mt_graph_hold(n->graph, held);
-}
-
 /* ---- steps of the test: figures to all ranks, naps ------------------------------------------- */
 
 static struct job *the_job;
@@ -192,7 +180,7 @@ static void net_new(struct job *j, struct mt_dev *dev, const struct trial *t, in
     if (parallel) {
         n->layout = lay_out(j, t);
         JOB_DO(j, mt_layout_check(n->graph, n->layout));
-        hold(j, n, t);
+        JOB_DO(j, mt_par_graph(n->graph, n->layout, j->rank, &n->graph));
     }
     JOB_DO(j, mt_optim_new(j->ctx, &type, &n->optim));
     JOB_DO(j, mt_optim_bind(n->optim, dev));
@@ -206,7 +194,7 @@ static void net_new(struct job *j, struct mt_dev *dev, const struct trial *t, in
         struct mt_steps steps;
 
         if (parallel) {
-            JOB_DO(j, mt_pipe_order(n->graph, n->layout, j->rank, &order, &steps));
+            JOB_DO(j, mt_par_order(n->graph, n->layout, j->rank, &order, &steps));
             edit(j, n, t, &steps);
             JOB_DO(j, mt_wire_new(j->ctx, j->comm, dev, &par->wire));
             JOB_DO(j, mt_pipe_new(dev, j->comm, par->wire, n->graph, &steps, &par->pipe));
@@ -298,9 +286,9 @@ static void print_list(struct job *j, const struct net *n)
 static void describe(const struct trial *t, char *text, size_t room)
 {
     size_t used = (size_t)snprintf(text, room, "network %d, %s, %d stages on %d ranks, %d "
-                                   "micro-batches of %d rows%s, cuts", t->number,
+                                   "micro-batches of %d rows%s, recompute %x, cuts", t->number,
                                    mt_schedule_word(t->schedule), t->nstage, t->stride, t->micros,
-                                   t->rows, t->naps ? ", naps" : "");
+                                   t->rows, t->naps ? ", naps" : "", (unsigned)t->recompute);
 
     for (int s = 1; s < t->nstage && used < room; s++) {
         used += (size_t)snprintf(text + used, room - used, " %d", t->cut[s]);
@@ -399,6 +387,7 @@ static void random_trial(struct job *j, struct mt_dev *dev, int number)
                                                         ? 3 : MAXSTAGE / 2 / t.stride));
     }
     t.micros = 1 + pick(key, &draw, 6);
+    t.recompute = number % 3 == 2 ? (int)(mt_rng_u32(key, draw++) & 0xffff) : 0;
     t.rows = pick(key, &draw, 4) ? 1 + pick(key, &draw, MAXROWS) : 1 + pick(key, &draw, 3);
     cut_at_random(key, &draw, &t);
     if (may_train(j, number)) {
