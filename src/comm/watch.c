@@ -189,7 +189,10 @@ static int scan(struct mt_comm *c, double now, double waited)
 /* " in training step 120", or nothing. */
 static const char *doing(const struct mt_comm *c, char *buf, size_t room)
 {
-    snprintf(buf, room, c->doing != NULL ? " in %s %" PRId64 : "", c->doing, c->doing_number);
+    buf[0] = '\0';
+    if (c->doing != NULL) {
+        snprintf(buf, room, " in %s %" PRId64, c->doing, c->doing_number);
+    }
     return buf;
 }
 

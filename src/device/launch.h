@@ -84,7 +84,7 @@ static inline struct mt_arg mt_u64(uint64_t x)
 /* A buffer alone: the kernel gets to know in another way where the tensor begins. */
 static inline struct mt_arg mt_buffer(struct mt_buf *buf)
 {
-    struct mt_arg a = {.kind = MT_ARG_BUFFER, .v = {.t = {buf, 0}}};
+    struct mt_arg a = {.kind = MT_ARG_BUFFER, .v = {.t = {.buf = buf}}};
     return a;
 }
 /* A struct by value, laid out alike on both sides; it must live until the launch returns. */

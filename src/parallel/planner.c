@@ -340,7 +340,7 @@ end:
 /* Equal replicas in the order of the ranks and of their speed. */
 static int search_runs(struct search *s)
 {
-    int n = s->cluster->nrank, *plain = NULL, st;
+    int n = s->cluster->nrank, *plain = NULL, st = MOTLEY_OK;
 
     MT_TRY(MT_NEW_N(s->ctx, n, &plain));
     for (int r = 0; r < n; r++) {

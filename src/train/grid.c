@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "config/yaml.h"
+#include "train/outlook.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -148,34 +149,13 @@ done:
     return st;
 }
 
-/* A key of a section that was written, so that it stays. */
-static int is_given(const struct mt_session *s, const char *section, const char *key)
-{
-    return mt_tree_get(mt_tree_get(s->config->root, section), key) != NULL;
-}
-
-/* What the configuration says and what it leaves to the planner. */
-static struct mt_plan_wish wish_of(const struct mt_session *s)
-{
-    const struct mt_config *c = s->config;
-    struct mt_plan_wish w = MT_PLAN_WISH(s->batch);
-
-    w.data = (int)c->parallel.data;
-    w.stages = is_given(s, "parallel", "stages") ? (int)c->parallel.stages : 0;
-    w.tensor = is_given(s, "parallel", "tensor") ? (int)c->parallel.tensor : 0;
-    w.chunks = is_given(s, "parallel", "chunks") ? (int)c->parallel.chunks : 0;
-    w.micros = is_given(s, "train", "micro_batches") ? (int)c->train.micro_batches : 0;
-    w.schedule = is_given(s, "parallel", "schedule") ? c->parallel.schedule : -1;
-    w.recompute = !is_given(s, "parallel", "recompute") ? 0 : c->parallel.recompute ? 1 : -1;
-    return w;
-}
-
 static int plan(struct mt_session *s, const struct mt_profile *p)
 {
-    struct mt_plan_wish wish = wish_of(s);
+    struct mt_plan_wish wish;
     struct mt_load *load = NULL;
     int st = MOTLEY_OK;
 
+    mt_outlook_wish(s->config, &wish);
     MT_TRY_OR(done, mt_load_new(s->whole, s->optim, &load));
     MT_TRY_OR(done, mt_planner_choose(s->whole, load, p->cluster, &wish, &s->planned));
     for (int i = 0; i < s->planned->nreason && s->job->info->rank == 0; i++) {
@@ -210,11 +190,25 @@ static int by_samples(struct mt_session *s, struct mt_layout **out)
 
 /* ---- applying it ----------------------------------------------------------------------- */
 
+/* Layouts say it and planning counts with it; the pass of stages cannot do it yet. */
+static int refuse_recompute(const struct mt_layout *l)
+{
+    for (int r = 0; r < l->nreplica; r++) {
+        for (int k = 0; k < l->replica[r].nstage; k++) {
+            MT_CHECK(!l->replica[r].stage[k].recompute, MOTLEY_ECONFIG,
+                     "recompute: activations cannot be computed again by this version: raise "
+                     "train.micro_batches or parallel.stages to save memory");
+        }
+    }
+    return MOTLEY_OK;
+}
+
 int mt_session_layout(struct mt_session *s, struct mt_layout *l)
 {
     double *shares = NULL;
 
     MT_TRY(mt_layout_check(s->whole, l));
+    MT_TRY(refuse_recompute(l));
     MT_TRY(MT_NEW_N(s->ctx, l->nreplica, &shares));
     for (int r = 0; r < l->nreplica; r++) {
         shares[r] = l->replica[r].share;
