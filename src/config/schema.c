@@ -88,8 +88,7 @@ static const struct mt_attr parallel_attrs[] = {
     {"schedule", MT_ATTR_WORD, .words = "gpipe 1f1b interleaved zero_bubble", .def.w = 1,
      .doc = "order in which a stage takes micro-batches forward and backward"},
     {"recompute", MT_ATTR_BOOL,
-     .doc = "stages compute activations again in backward instead of keeping them: planned "
-            "with, refused when training"},
+     .doc = "stages compute activations again in backward instead of keeping them"},
     {"bucket_bytes", MT_ATTR_INT, .def.i = 1 << 20, .min = 1024, .max = MAX_COUNT,
      .doc = "gradients travel between ranks in pieces of about this size"},
     {"timeout", MT_ATTR_NUM, .def.f = 300, .min = 1, .max = INFINITY,

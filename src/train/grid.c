@@ -190,25 +190,11 @@ static int by_samples(struct mt_session *s, struct mt_layout **out)
 
 /* ---- applying it ----------------------------------------------------------------------- */
 
-/* Layouts say it and planning counts with it; the pass of stages cannot do it yet. */
-static int refuse_recompute(const struct mt_layout *l)
-{
-    for (int r = 0; r < l->nreplica; r++) {
-        for (int k = 0; k < l->replica[r].nstage; k++) {
-            MT_CHECK(!l->replica[r].stage[k].recompute, MOTLEY_ECONFIG,
-                     "recompute: activations cannot be computed again by this version: raise "
-                     "train.micro_batches or parallel.stages to save memory");
-        }
-    }
-    return MOTLEY_OK;
-}
-
 int mt_session_layout(struct mt_session *s, struct mt_layout *l)
 {
     double *shares = NULL;
 
     MT_TRY(mt_layout_check(s->whole, l));
-    MT_TRY(refuse_recompute(l));
     MT_TRY(MT_NEW_N(s->ctx, l->nreplica, &shares));
     for (int r = 0; r < l->nreplica; r++) {
         shares[r] = l->replica[r].share;

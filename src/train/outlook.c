@@ -44,7 +44,9 @@ void mt_outlook_wish(const struct mt_config *config, struct mt_plan_wish *wish)
     wish->tensor = mt_tree_get(t, "tensor") != NULL ? (int)config->parallel.tensor : 0;
     wish->chunks = mt_tree_get(t, "chunks") != NULL ? (int)config->parallel.chunks : 0;
     wish->schedule = mt_tree_get(t, "schedule") != NULL ? config->parallel.schedule : -1;
-    wish->recompute = config->parallel.recompute ? 1 : -1;   /* only where it is asked for */
+    wish->recompute = mt_tree_get(t, "recompute") == NULL ? 0
+                      : config->parallel.recompute        ? 1
+                                                          : -1;
     wish->micros = mt_tree_get(train, "micro_batches") != NULL
                        ? (int)config->train.micro_batches : 0;
 }

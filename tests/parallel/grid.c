@@ -1,5 +1,5 @@
 /* grid.c -- proves: every grid of data x stages x tensor over the ranks of the job, with even and
- * uneven shares and cuts, all schedules, micro-batches and clipping, trains as one
+ * uneven shares and cuts, all schedules, micro-batches, clipping and recomputation, trains as one
  * process does: the loss of 20 steps within the stated rounding, weights too; on exact data the
  * same bits. The one process is an executor without any pass, run by every rank for itself.
  * Ranks: 1 2 3 4 6 8 */
@@ -26,7 +26,7 @@ enum { B = 16, IN = 10, OUT = 4, STEPS = 20, EXACT_STEPS = 3 };
     "loss: hinge\noptimizer: {type: sgd, lr: 0.0009765625}\ntrain: {batch: 16}\nseed: 3\n"
 
 struct trial {
-    int data, stages, tensor, chunks, micros, clip, uneven;
+    int data, stages, tensor, chunks, micros, clip, recompute, uneven;
     const char *schedule;
 };
 
@@ -126,9 +126,10 @@ static double alone_step(struct job *j, struct alone *a, int64_t step, int exact
 
 static void describe(const struct trial *t, int exact, char *buf, size_t room)
 {
-    snprintf(buf, room, "%s %d x %d x %d, %s, %d chunks, %d micro-batches%s%s",
+    snprintf(buf, room, "%s %d x %d x %d, %s, %d chunks, %d micro-batches%s%s%s",
              exact ? "exact" : "curve", t->data, t->stages, t->tensor, t->schedule, t->chunks,
-             t->micros, t->clip ? ", clipped" : "", t->uneven ? ", uneven" : "");
+             t->micros, t->clip ? ", clipped" : "", t->recompute ? ", recomputed" : "",
+             t->uneven ? ", uneven" : "");
 }
 
 /* Borders of stages drawn among the layers where a cut may be. */
@@ -174,6 +175,7 @@ static void session_new(struct job *j, struct mt_job *job, const struct trial *t
     snprintf(words[n++], 256, "parallel.tensor=%d", t->tensor);
     snprintf(words[n++], 256, "parallel.chunks=%d", t->chunks);
     snprintf(words[n++], 256, "parallel.schedule=%s", t->schedule);
+    snprintf(words[n++], 256, "parallel.recompute=%s", t->recompute ? "true" : "false");
     snprintf(words[n++], 256, "parallel.bucket_bytes=1024");
     snprintf(words[n++], 256, "train.micro_batches=%d", t->micros);
     snprintf(words[n++], 256, "train.clip_norm=%g", t->clip ? 0.5 : 0.0);
@@ -317,7 +319,8 @@ static void run_all(struct job *j, struct mt_job *job)
                                   .tensor = tensor, .schedule = schedules[k],
                                   .chunks = k == 2 && stages <= 4 ? 2 : 1,
                                   .micros = 1 + count % 4, .uneven = count % 2,
-                                  .clip = count % 3 == 1};
+                                  .clip = count % 3 == 1,
+                                  .recompute = stages > 1 && count % 5 == 2};
 
                 if (stages > 1) {
                     t.micros += 1;

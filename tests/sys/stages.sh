@@ -87,7 +87,6 @@ refused 2 "has no layer 'nothing'" parallel.stages=2 parallel.cut='[nothing]'
 refused 2 'names 2 layers, but 1 stages' parallel.stages=2 parallel.cut='[linear2, relu1]'
 refused 2 'shares has 2 numbers, the job has 1' parallel.stages=2 parallel.shares=1:1
 refused 2 'needs parallel.schedule=interleaved' parallel.stages=2 parallel.chunks=2
-refused 2 'activations cannot be computed again' parallel.stages=2 parallel.recompute=true
 
 # of PLATFORM -- the first device of that platform
 of() {
