@@ -127,6 +127,10 @@ MOTLEY_API int motley_error_shared(const motley_ctx *ctx);
 MOTLEY_API int motley_speaks(const motley_ctx *ctx);
 /* Ends all processes of the job at once. Does not return. */
 MOTLEY_API void motley_abort(motley_ctx *ctx, int exit_code);
+/* motley_ctx_free for a program that ends now and has written everything: if MPI does not come to
+ * an end within 5 seconds after all processes got here (some libraries hang on their way out), it
+ * ends this process with the exit code and a warning. Collective. */
+MOTLEY_API void motley_leave(motley_ctx *ctx, int exit_code);
 
 /* An OpenCL device of this node. */
 typedef struct motley_device {

@@ -137,6 +137,14 @@ void motley_ctx_free(motley_ctx *ctx)
     mt_job_free(job);
 }
 
+void motley_leave(motley_ctx *ctx, int exit_code)
+{
+    if (ctx != NULL) {
+        mt_comm_leave(ctx->job->comm, exit_code);
+        motley_ctx_free(ctx);
+    }
+}
+
 int motley_rank(const motley_ctx *ctx)
 {
     return ctx == NULL ? 0 : ctx->job->info->rank;

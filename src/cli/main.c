@@ -240,7 +240,7 @@ static int run_command(const struct command *c, int argc, char **argv)
         fprintf(stderr, "motley: cannot write to standard output\n");
         code = CLI_FAILED;
     }
-    motley_ctx_free(cli.ctx);
+    motley_leave(cli.ctx, code);
     return code;
 }
 

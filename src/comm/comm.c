@@ -115,6 +115,12 @@ void mt_comm_close(struct mt_comm *c)
     mt_free(c->ctx, c);
 }
 
+void mt_comm_leave(struct mt_comm *c, int exit_code)
+{
+    c->leaving = 1;
+    c->exit_code = exit_code;
+}
+
 const struct mt_comm_info *mt_comm_info(const struct mt_comm *c)
 {
     return &c->info;

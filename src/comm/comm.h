@@ -28,6 +28,9 @@ struct mt_comm_info {
  * without MPI is an error: N lonely trainings are never what was meant. */
 int mt_comm_open(struct mt_ctx *ctx, void *mpi, struct mt_comm **out);
 void mt_comm_close(struct mt_comm *c);
+/* The process ends with this code as soon as the job is closed: mt_comm_close may end it, with a
+ * warning, where MPI does not return. */
+void mt_comm_leave(struct mt_comm *c, int exit_code);
 const struct mt_comm_info *mt_comm_info(const struct mt_comm *c);
 
 /* Messages to and from other ranks; tag: 0..9999. A request is a small number, released when test

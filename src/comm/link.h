@@ -76,6 +76,7 @@ struct mt_comm {
     const volatile int *stop;
     double stop_at;               /* when stop was first seen; 0: not yet */
     int broken;                   /* a wait was given up: no orderly end is possible */
+    int leaving, exit_code;       /* mt_comm_leave */
 };
 
 int mt_self_open(struct mt_comm *c);

@@ -4,6 +4,7 @@
  * that computes, and could not end when a peer is dead. All traffic is on a duplicate of the
  * communicator, so it cannot meet the caller's. MPI returns its errors to us; they are reported
  * with MPI's own words. */
+#define _POSIX_C_SOURCE 200809L
 #include "config.h"
 
 #include "comm/link.h"
@@ -13,10 +14,13 @@
 #if MOTLEY_HAVE_MPI
 
 #include <mpi.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#define LEAVE_S 5                       /* for MPI to come to its end */
 #define PIECE_BYTES ((size_t)1 << 30)   /* counts of MPI 3 are int */
 
 struct state {
@@ -108,6 +112,33 @@ static void cancel(struct mt_comm *c, int slot)
     }
 }
 
+static void *leave_late(void *arg)
+{
+    const struct mt_comm *c = arg;
+    struct timespec left = {.tv_sec = LEAVE_S};
+
+    while (nanosleep(&left, &left) != 0) {
+    }
+    if (c->info.rank == 0) {
+        mt_log(c->ctx, MT_LOG_WARN, "comm", "MPI_Finalize did not return within %d s and is left "
+               "behind; all work is done (%s)", LEAVE_S, c->transport);
+    }
+    _Exit(c->exit_code);
+}
+
+/* MPICH 4.0.2 over UCX 1.13 waits for ever in MPI_Finalize, in every third job on two hosts with
+ * TCP, once another process has closed its connections (openucx/ucx issue 8738). By then all work
+ * is done, so a process that ends anyway must not hang the job. */
+static void finalise(struct mt_comm *c)
+{
+    pthread_t thread;
+
+    if (c->leaving && pthread_create(&thread, NULL, leave_late, c) == 0) {
+        pthread_detach(thread);
+    }
+    MPI_Finalize();
+}
+
 static void close_link(struct mt_comm *c)
 {
     struct state *s = c->state;
@@ -121,7 +152,7 @@ static void close_link(struct mt_comm *c)
             MPI_Comm_free(&s->comm);
         }
         if (s->finalise) {
-            MPI_Finalize();
+            finalise(c);
         }
     }
     mt_free(c->ctx, s->req);

@@ -138,7 +138,8 @@ static void compare(const struct mt_profile *a, const struct mt_profile *b, int 
         assert_true(s->max_alloc_bytes == t->max_alloc_bytes);
         assert_true(s->update == t->update && s->step == t->step);
         for (int i = 0; i < nodes * MT_WORKS; i++) {
-            const struct mt_curve *u = &s->curve[0][i], *v = &t->curve[0][i];
+            const struct mt_curve *u = &s->curve[i / MT_WORKS][i % MT_WORKS];
+            const struct mt_curve *v = &t->curve[i / MT_WORKS][i % MT_WORKS];
 
             assert_int_equal(u->n, v->n);
             for (int j = 0; j < u->n; j++) {
