@@ -34,6 +34,18 @@ ranks() {
     fi
 }
 
+# of PLATFORM -- the first device of that platform
+of() {
+    "$MOTLEY" devices --json | awk -F '"' -v platform="$1" \
+        '/"id":/ { id = $4 } /"platform":/ && index($4, platform) { print id; exit }'
+}
+
+# platforms -- the first device of each platform, a line each
+platforms() {
+    "$MOTLEY" devices --json | awk -F '"' \
+        '/"id":/ { id = $4 } /"platform":/ && !seen[$4]++ { print id }'
+}
+
 # A network that is trained in a second: 2000 generated digits of 12 x 12.
 small_config() {
     cat >"$TMPDIR/small.yaml" <<'END'

@@ -1,36 +1,49 @@
 #!/bin/sh
-# mixed.sh -- proves that a job on two OpenCL platforms at once reaches the loss of one process: PoCL
-# and Mesa's rusticl on llvmpipe, within the rounding that docs/numerics.md states for processes of
-# different devices; the replicas stay equal to the last bit all the way.
+# mixed.sh -- proves that a job on all OpenCL platforms of this machine at once, one process each,
+# reaches the loss of one process within the rounding that docs/numerics.md states for different
+# devices: data parallel, where the replicas stay equal to the last bit all the way, and as one
+# pipeline with a stage on each. PoCL and Mesa's rusticl on llvmpipe must be among them.
 # Time: 300
 . "$top_srcdir/tests/sys/lib.sh"
 RUSTICL_ENABLE=${RUSTICL_ENABLE:-llvmpipe}
 export RUSTICL_ENABLE
 need_device
 need_mpi
-# of PLATFORM -- the first device of that platform
-of() {
-    "$MOTLEY" devices --json | awk -F '"' -v platform="$1" \
-        '/"id":/ { id = $4 } /"platform":/ && index($4, platform) { print id; exit }'
-}
 pocl=$(of 'Portable Computing Language') mesa=$(of rusticl)
 [ -n "$pocl" ] && [ -n "$mesa" ] ||
     { echo "SKIP rusticl: two OpenCL platforms are needed, there are '$pocl' and '$mesa'"; exit 77; }
-echo "PoCL is $pocl, rusticl $mesa"
+all=$(platforms)
+echo "platforms: $("$MOTLEY" devices --json | sed -n 's/.*"platform": "\(.*\)".*/\1/p' | sort -u |
+    paste -s -d ,)"
 
 small_config
 config=$TMPDIR/small.yaml
 "$MOTLEY" train "$config" --quiet --folder "$TMPDIR/one" device.use="$pocl" ||
     say "training on one failed"
-# shellcheck disable=SC2086
-MOTLEY_DEBUG=agree $MPIEXEC $MPIEXEC_FLAGS \
-    -n 1 "$MOTLEY" train "$config" --quiet --folder "$TMPDIR/two" device.use="$pocl" : \
-    -n 1 "$MOTLEY" train "$config" --quiet --folder "$TMPDIR/two" device.use="$mesa" ||
-    say "training on two platforms failed"
-for run in one two; do
-    grep '"event":"eval"' "$TMPDIR/$run/metrics.jsonl" | tail -n 1 >"$TMPDIR/$run.eval"
-done
-one=$(number loss "$TMPDIR/one.eval") two=$(number loss "$TMPDIR/two.eval")
-echo "held-out loss: one process $one, two platforms $two"
-near "$one" "$two" 1e-4 || say "losses differ by more than 1e-4"
+
+# together NAME WORD... -- one process for each platform, and its loss against that of one
+together() {
+    name=$1
+    shift
+    set -- "$MOTLEY" train "$config" --quiet --folder "$TMPDIR/$name" parallel.timeout=60 "$@"
+    words=$#
+    for id in $all; do
+        set -- "$@" -n 1
+        for i in $(seq $words); do
+            eval "set -- \"\$@\" \"\${$i}\""
+        done
+        set -- "$@" device.use="$id" :
+    done
+    shift $words
+    # shellcheck disable=SC2086
+    MOTLEY_DEBUG=agree $MPIEXEC $MPIEXEC_FLAGS "$@" || say "$name: training failed"
+    for run in one "$name"; do
+        grep '"event":"eval"' "$TMPDIR/$run/metrics.jsonl" | tail -n 1 >"$TMPDIR/$run.eval"
+    done
+    one=$(number loss "$TMPDIR/one.eval") got=$(number loss "$TMPDIR/$name.eval")
+    echo "held-out loss: one process $one, $name $got"
+    near "$one" "$got" 1e-4 || say "$name: losses differ by more than 1e-4"
+}
+together replicas
+together stages parallel.stages="$(echo "$all" | wc -l)" train.micro_batches=5
 exit $bad

@@ -87,11 +87,6 @@ done
 MOTLEY_DEBUG=agree ranks 2 train "$config" precision=fp16 train.loss_scale=1099511627776 --quiet \
     --folder "$TMPDIR/large2" || say "two ranks with a large scale failed"
 
-# of PLATFORM -- the first device of that platform
-of() {
-    "$MOTLEY" devices --json | awk -F '"' -v platform="$1" \
-        '/"id":/ { id = $4 } /"platform":/ && index($4, platform) { print id; exit }'
-}
 pocl=$(of 'Portable Computing Language') mesa=$(of rusticl)
 if [ -n "$pocl" ] && [ -n "$mesa" ]; then
     # shellcheck disable=SC2086

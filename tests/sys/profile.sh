@@ -71,11 +71,6 @@ ranks 3 devices >"$TMPDIR/out" || say "motley devices failed"
 [ "$(grep -c '^[012] ' "$TMPDIR/out")" = 3 ] && grep -q '^rank .*cores.*memory.*share' "$TMPDIR/out" ||
     { say "motley devices of three ranks:"; cat "$TMPDIR/out"; }
 
-# of PLATFORM -- the first device of that platform
-of() {
-    "$MOTLEY" devices --json | awk -F '"' -v platform="$1" \
-        '/"id":/ { id = $4 } /"platform":/ && index($4, platform) { print id; exit }'
-}
 pocl=$(of 'Portable Computing Language') mesa=$(of rusticl)
 if [ -n "$pocl" ] && [ -n "$mesa" ]; then
     # shellcheck disable=SC2086

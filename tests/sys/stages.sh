@@ -88,11 +88,6 @@ refused 2 'names 2 layers, but 1 stages' parallel.stages=2 parallel.cut='[linear
 refused 2 'shares has 2 numbers, the job has 1' parallel.stages=2 parallel.shares=1:1
 refused 2 'needs parallel.schedule=interleaved' parallel.stages=2 parallel.chunks=2
 
-# of PLATFORM -- the first device of that platform
-of() {
-    "$MOTLEY" devices --json | awk -F '"' -v platform="$1" \
-        '/"id":/ { id = $4 } /"platform":/ && index($4, platform) { print id; exit }'
-}
 pocl=$(of 'Portable Computing Language') mesa=$(of rusticl)
 if [ -n "$pocl" ] && [ -n "$mesa" ]; then
     # shellcheck disable=SC2086
