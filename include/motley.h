@@ -285,6 +285,12 @@ typedef struct motley_progress {
     /* With precision fp16, else 0: */
     double loss_scale;                 /* after the last step */
     int64_t skipped;                   /* steps of this process's life whose gradients overflowed */
+    /* Of this process in the interval before MOTLEY_AT_STEP: */
+    double interval;                   /* its seconds, without evaluations and checkpoints */
+    double host_busy;                  /* processor time of the thread that runs the steps, without
+                                          what it spent on messages */
+    int64_t launches;                  /* kernels enqueued */
+    int64_t starved;                   /* steps before which the device had nothing left to do */
 } motley_progress;
 
 /* A return value other than 0 asks to stop, as motley_stop does. Called in all processes. */

@@ -2,7 +2,8 @@
  *
  * The time of a step is the median over windows of `--window` steps, the first window left out: it
  * holds the filling of the pipeline and caches. Best and median are told, because a shared
- * machine disturbs in one direction only. */
+ * machine disturbs in one direction only. What the host does is told as means over the same
+ * windows: waiting for input is rare and long, a median would not see it. */
 #define _POSIX_C_SOURCE 200809L
 #include "cli/cli.h"
 
@@ -10,7 +11,8 @@
 #include <string.h>
 
 static const char help[] =
-    "motley bench step CONFIG [key=value ...]    seconds of training steps, nothing is written\n"
+    "motley bench step CONFIG [key=value ...]    training steps: seconds, what the host does\n"
+    "                                            meanwhile, launches; nothing is written\n"
     "motley bench ops [...]                      operations, see motley bench ops --help\n"
     "motley bench gemm [...]                     matrix products, motley bench gemm --help\n"
     "motley bench limits [...]                   the device's best, motley bench limits --help\n"
@@ -26,15 +28,29 @@ static const char help[] =
 struct times {
     double rate[MAX_WINDOWS];   /* samples per second */
     int n, seen;
+    int64_t last;               /* step of the window before */
+    /* Sums over the windows, of this process: */
+    int64_t steps, launches, starved;
+    double seconds, host, input;
 };
 
 static int on_progress(void *arg, const motley_progress *p)
 {
     struct times *t = arg;
 
-    if (p->event == MOTLEY_AT_STEP && t->seen++ > 0 && t->n < MAX_WINDOWS) {
-        t->rate[t->n++] = p->samples_per_second;
+    if (p->event != MOTLEY_AT_STEP) {
+        return 0;
     }
+    if (t->seen++ > 0 && t->n < MAX_WINDOWS) {
+        t->rate[t->n++] = p->samples_per_second;
+        t->steps += p->step - t->last;
+        t->launches += p->launches;
+        t->starved += p->starved;
+        t->seconds += p->interval;
+        t->host += p->host_busy;
+        t->input += p->input_wait;
+    }
+    t->last = p->step;
     return 0;
 }
 
@@ -47,15 +63,22 @@ static int rising(const void *a, const void *b)
 
 static void print(struct cli *cli, struct times *t, int64_t batch, int json)
 {
-    double median, best;
+    double median, best, steps = (double)t->steps;
 
     qsort(t->rate, (size_t)t->n, sizeof *t->rate, rising);
     median = t->rate[t->n / 2];
     best = t->rate[t->n - 1];
     cli_say(cli, json ? "{\"windows\":%d,\"samples_per_second\":%.6g,\"best\":%.6g,"
-                        "\"step_seconds\":%.6g}\n"
+                        "\"step_seconds\":%.6g,"
                       : "%d windows: median %.0f samples/s, best %.0f, a step takes %.6f s\n",
             t->n, median, best, (double)batch / median);
+    cli_say(cli, json ? "\"host_seconds\":%.4g,\"host_share\":%.4g,\"input_wait_seconds\":%.4g,"
+                        "\"input_wait_share\":%.4g,"
+                      : "host: busy %.7f s a step (share %.4f), waits for input %.7f s (%.4f)\n",
+            t->host / steps, t->host / t->seconds, t->input / steps, t->input / t->seconds);
+    cli_say(cli, json ? "\"launches\":%.4g,\"starved_share\":%.4g}\n"
+                      : "device: %.1f launches a step; idle when a step began: share %.4f\n",
+            (double)t->launches / steps, (double)t->starved / steps);
 }
 
 static int measure(struct cli *cli, motley_config *config, int json, const char *trace)

@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "graph/exec.h"
 
+#include "base/clock.h"
 #include "base/ctx.h"
 #include "base/trace.h"
 #include "device/buf.h"
@@ -325,15 +326,6 @@ static int nap(struct mt_exec *x, double seconds)
     return MOTLEY_OK;
 }
 
-/* Seconds of processor time of this process. */
-static double spent(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Makes the work since the last call take slow times as long, without using the processor for it:
  * other ranks may compute on it. A device that is one thread of the processor works only while it
  * has it: what it waited for it in favour of other ranks is no work, and counts as idle. What is
@@ -351,7 +343,7 @@ int mt_exec_settle(struct mt_exec *x)
     MT_TRY(mt_dev_finish(x->dev));
     to = mt_trace_now();
     took = 1e-9 * (double)(to - from);
-    work = d->type == MT_DEV_CPU && d->units == 1 ? spent() - x->slow_spent : took;
+    work = d->type == MT_DEV_CPU && d->units == 1 ? mt_clock_process() - x->slow_spent : took;
     x->owed += x->slow * (work < took ? work : took) - took;
     if (x->owed > NAP_S) {
         MT_TRY(x->idle(x, x->owed));
@@ -366,12 +358,27 @@ int mt_exec_settle(struct mt_exec *x)
 int mt_exec_step(struct mt_exec *x, const struct mt_step *s)
 {
     if (!s->kind->computes) {
+        double from;
+
         MT_TRY(mt_exec_settle(x));
-    } else if (x->slow > 1 && x->batch.step >= x->slow_from && x->slow_since == 0) {
-        x->slow_spent = spent();
+        from = mt_clock_thread();
+        MT_TRY(s->kind->run(x, s));
+        x->talked += mt_clock_thread() - from;
+        return MOTLEY_OK;
+    }
+    if (x->slow > 1 && x->batch.step >= x->slow_from && x->slow_since == 0) {
+        x->slow_spent = mt_clock_process();
         x->slow_since = mt_trace_now();
     }
     return s->kind->run(x, s);
+}
+
+double mt_exec_talked(struct mt_exec *x)
+{
+    double t = x->talked;
+
+    x->talked = 0;
+    return t;
 }
 
 /* One step, with its place in the timeline. */

@@ -39,6 +39,7 @@ struct mt_exec {
     int check_nan;
     struct mt_batch batch;           /* of the call in progress */
     void *pass;                      /* of the passes that edited the steps (mt_par) */
+    double talked;                   /* seconds of processor time in steps that communicate */
 
     /* device.slow: after computing for t seconds the executor idles (slow - 1) t, from optimizer
      * step slow_from on. */
@@ -74,6 +75,9 @@ void mt_exec_free(struct mt_exec *x);
  * mt_exec_clear) and, after scale, in store->scalar. */
 int mt_exec_run(struct mt_exec *x, const struct mt_batch *b);
 int mt_exec_clear(struct mt_exec *x);
+
+/* Seconds of processor time in steps that communicate, since the last call. */
+double mt_exec_talked(struct mt_exec *x);
 
 /* For measuring: one step of the list, x->batch says of what; and, after several, the idling of a
  * device that is to be slow. */

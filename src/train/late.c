@@ -89,6 +89,15 @@ int mt_late_pop(struct mt_late *l, struct mt_late_step *old, int *have)
     return MOTLEY_OK;
 }
 
+int mt_late_over(struct mt_late *l, int *over)
+{
+    *over = 1;
+    if (l->count > 0) {
+        MT_TRY(mt_window_ready(l->entry[(l->head + l->count - 1) % DEPTH].window, over));
+    }
+    return MOTLEY_OK;
+}
+
 int mt_late_push(struct mt_late *l, const struct mt_late_step *now, struct mt_late_step *old,
                  int *have)
 {

@@ -6,6 +6,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "train/train.h"
 
+#include "base/clock.h"
 #include "train/metric.h"
 #include "train/pace.h"
 
@@ -43,7 +44,11 @@ struct loop {
     int64_t n, batch, total;         /* samples, samples a step, steps planned (0: unknown) */
     struct cursor ask;               /* next batch to ask for */
     int64_t asked;                   /* steps asked for, since the start */
-    struct timespec begin, mark;     /* of training; of the current interval */
+    struct timespec begin;           /* of training */
+    struct timespec mark;            /* of the current interval */
+    struct mt_late_host before;      /* at its begin */
+    double talked;                   /* processor time spent on messages */
+    int64_t starved;                 /* as in mt_late_host */
     int64_t first_step;              /* where this process began */
     double loss, terms, hits;        /* of the current interval */
     int64_t rows;
@@ -60,14 +65,35 @@ static double since(const struct timespec *t)
     return (double)(now.tv_sec - t->tv_sec) + 1e-9 * (double)(now.tv_nsec - t->tv_nsec);
 }
 
-/* What happened since `from` is no training: the interval begins so much later. */
-static void leave_out(struct loop *l, const struct timespec *from)
+static struct mt_late_host host_now(const struct loop *l)
 {
-    struct timespec now;
+    return (struct mt_late_host){mt_clock_thread() - l->talked,
+                                 mt_dev_launches(l->s->job->dev), l->starved};
+}
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    l->mark.tv_sec += now.tv_sec - from->tv_sec;
-    l->mark.tv_nsec += now.tv_nsec - from->tv_nsec;
+/* Something that is no training. */
+struct pause {
+    struct timespec at;
+    struct mt_late_host host;
+};
+
+static struct pause pause_begin(const struct loop *l)
+{
+    struct pause p = {.host = host_now(l)};
+
+    clock_gettime(CLOCK_MONOTONIC, &p.at);
+    return p;
+}
+
+/* The interval begins so much later. */
+static void pause_end(struct loop *l, const struct pause *from)
+{
+    struct pause to = pause_begin(l);
+
+    l->mark.tv_sec += to.at.tv_sec - from->at.tv_sec;
+    l->mark.tv_nsec += to.at.tv_nsec - from->at.tv_nsec;
+    l->before.busy += to.host.busy - from->host.busy;
+    l->before.launches += to.host.launches - from->host.launches;
 }
 
 static int64_t rows_at(const struct loop *l, const struct cursor *c)
@@ -142,7 +168,11 @@ static int take_figures(struct loop *l, const struct mt_late_step *f)
     p.grad_norm = f->norm;
     p.loss_scale = f->loss_scale;
     p.skipped = (int64_t)f->skipped;
-    p.samples_per_second = (double)l->rows / since(&l->mark);
+    p.interval = since(&l->mark);
+    p.samples_per_second = (double)l->rows / p.interval;
+    p.host_busy = f->host.busy - l->before.busy;
+    p.launches = (int64_t)(f->host.launches - l->before.launches);
+    p.starved = f->host.starved - l->before.starved;
     p.input_wait = mt_feed_waited(l->s->train.feed);
     if (l->s->train.par->dp != NULL) {
         struct mt_dp_times t = mt_dp_times(l->s->train.par->dp);
@@ -152,6 +182,7 @@ static int take_figures(struct loop *l, const struct mt_late_step *f)
     }
     l->loss = l->terms = l->hits = 0;
     l->rows = 0;
+    l->before = f->host;
     clock_gettime(CLOCK_MONOTONIC, &l->mark);
     return report(l, &p);
 }
@@ -210,7 +241,7 @@ static int one_step(struct loop *l)
                                .rows = rows_at(l, &here), .lr = b.lr};
     struct mt_late_step old;
     int64_t hi;
-    int have = 0;
+    int have = 0, over;
 
     if (l->moves != s->moves) {
         MT_TRY(ask_anew(l));
@@ -220,10 +251,16 @@ static int one_step(struct loop *l)
     b.rows = hi - b.first;
     mt_pace_begin(l->pace);
     MT_TRY(mt_feed_take(s->train.feed, &b.x, &b.y));
+    MT_TRY(mt_late_over(l->late, &over));
+    l->starved += over;
     MT_TRY(mt_exec_run(s->train.exec, &b));
+    l->talked += mt_exec_talked(s->train.exec);
     mt_pace_end(l->pace, now.rows == l->batch || now.rows == l->n);
     mt_feed_done(s->train.feed);
     MT_TRY(ask_ahead(l));
+    if (now.step % s->config->train.log_every == 0) {
+        now.host = host_now(l);
+    }
     MT_TRY(mt_late_push(l->late, &now, &old, &have));
     advance(l, &here);
     s->pos.epoch = here.epoch;
@@ -240,12 +277,12 @@ static int one_step(struct loop *l)
 static int evaluate(struct loop *l)
 {
     const struct mt_config *c = l->s->config;
-    struct timespec from;
+    struct pause from;
     motley_progress p;
     struct mt_result r;
 
     MT_TRY(catch_up(l));
-    clock_gettime(CLOCK_MONOTONIC, &from);
+    from = pause_begin(l);
     mt_comm_doing(l->s->job->comm, "the evaluation after step", l->s->pos.step);
     MT_TRY(mt_session_eval(l->s, &r));
     p = progress_of(l, MOTLEY_AT_EVAL);
@@ -257,7 +294,7 @@ static int evaluate(struct loop *l)
         (c->train.target_accuracy > 0 && r.accuracy >= c->train.target_accuracy)) {
         l->reason = "target";
     }
-    leave_out(l, &from);
+    pause_end(l, &from);
     mt_pace_mark(l->pace);
     return MOTLEY_OK;
 }
@@ -266,7 +303,7 @@ static int save(struct loop *l)
 {
     struct mt_session *s = l->s;
     char path[PATH_MAX + 32];
-    struct timespec from;
+    struct pause from;
     motley_progress p;
     int code = MOTLEY_OK;
 
@@ -274,7 +311,7 @@ static int save(struct loop *l)
         return MOTLEY_OK;
     }
     MT_TRY(catch_up(l));
-    clock_gettime(CLOCK_MONOTONIC, &from);
+    from = pause_begin(l);
     mt_comm_doing(s->job->comm, "the checkpoint of step", s->pos.step);
     snprintf(path, sizeof path, "%s/step-%" PRId64, l->checkpoints, s->pos.step);
     MT_TRY(mt_session_save(s, path));
@@ -285,7 +322,7 @@ static int save(struct loop *l)
     p = progress_of(l, MOTLEY_AT_CHECKPOINT);
     p.path = path;
     MT_TRY(report(l, &p));
-    leave_out(l, &from);
+    pause_end(l, &from);
     mt_pace_mark(l->pace);
     return MOTLEY_OK;
 }
@@ -306,7 +343,7 @@ static int agree(struct loop *l)
     const struct mt_config *c = l->s->config;
     struct word mine = {.stop = l->s->job->stop != 0, .pace = mt_pace_tell(l->pace)};
     struct mt_pace_note *pace = l->notes;
-    double each, done;
+    double each, done, from;
 
     if (l->s->pos.step < l->agree_at) {
         return MOTLEY_OK;
@@ -318,7 +355,9 @@ static int agree(struct loop *l)
         mine.steps = mt_pace_steps(l->pace, mine.steps < 1000 ? mine.steps : 1000, each);
         mine.over = c->train.seconds > 0 && since(&l->begin) >= c->train.seconds;
     }
+    from = mt_clock_thread();
     MT_TRY(mt_comm_allgather(l->s->job->comm, &mine, sizeof mine, l->word));
+    l->talked += mt_clock_thread() - from;
     l->agree_at = l->s->pos.step + (l->s->job->info->size > 1 ? (int64_t)l->word[0].steps : 1);
     for (int r = 0; r < l->s->job->info->size; r++) {
         pace[r] = l->word[r].pace;
@@ -409,6 +448,7 @@ static int run(struct loop *l)
 
     clock_gettime(CLOCK_MONOTONIC, &l->begin);
     l->mark = l->begin;
+    l->before = host_now(l);
     l->first_step = l->agree_at = s->pos.step;
     p = progress_of(l, MOTLEY_AT_START);
     p.path = s->loaded;

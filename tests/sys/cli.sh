@@ -122,4 +122,17 @@ expect 1 "there is no provider 'best'" bench gemm --provider best
 expect 0 '"share":' bench ops relu --seconds 0.01 --json
 expect 0 " passed" check "$TMPDIR/small.yaml" --small
 expect 0 "samples/s" bench step "$TMPDIR/small.yaml" --steps 20 --window 5
+
+# What the host does in a step; launches are those that a timeline has, 20 steps and no evaluation.
+"$MOTLEY" bench step "$TMPDIR/small.yaml" data.held=0 --steps 20 --window 5 --json \
+    --trace "$TMPDIR/trace.json" >"$TMPDIR/step" || say "bench step failed"
+kernels=$(tr '{' '\n' <"$TMPDIR/trace.json" | grep '"ph":"X"' | grep '"tid":1,' |
+    grep -c '"args":')   # lane 1: compute queue; with args: within a step
+awk -v launches="$(number launches "$TMPDIR/step")" -v kernels="$kernels" \
+    -v step="$(number step_seconds "$TMPDIR/step")" -v host="$(number host_seconds "$TMPDIR/step")" \
+    -v share="$(number host_share "$TMPDIR/step")" -v idle="$(number starved_share "$TMPDIR/step")" \
+    -v input="$(number input_wait_seconds "$TMPDIR/step")" \
+    'BEGIN { exit !(launches * 20 == kernels && host > 0 && share > 0 && share <= 1 && input >= 0 &&
+                    idle >= 0 && idle <= 1 && host < 20 * step) }' ||
+    say "$kernels kernels in 20 steps; bench step says: $(cat "$TMPDIR/step")"
 exit $bad
