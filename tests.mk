@@ -79,6 +79,7 @@ sys_tests += tests/sys/hosts_train.sh
 sys_tests += tests/sys/install.sh
 sys_tests += tests/sys/mixed.sh
 sys_tests += tests/sys/scalar.sh
+sys_tests += tests/sys/slurm.sh
 sys_tests += tests/sys/stages.sh
 sys_tests += tests/sys/options.sh
 sys_tests += tests/sys/rebalance.sh
