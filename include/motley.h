@@ -221,7 +221,7 @@ typedef struct motley_run_info {
     int64_t x_size;                    /* numbers of one sample */
     int64_t out_size;                  /* numbers of one output of the network */
     int64_t classes, y_size;           /* as in motley_run_opt */
-    int64_t weights;                   /* trained numbers */
+    int64_t weights;                   /* trained numbers of the network, over all processes */
     int64_t batch;                     /* samples per step, over all processes */
     int64_t rows;                      /* the most of them that this process takes */
     int64_t train_samples, held_samples;

@@ -438,7 +438,7 @@ int motley_run_get_info(const motley_run *run, motley_run_info *out)
     i.out_size = mt_spec_inner(&g->value[g->output].spec);
     i.classes = s->sample.classes;
     i.y_size = s->sample.y_size;
-    i.weights = mt_graph_weights(g);
+    i.weights = mt_graph_weights(s->whole);
     i.batch = s->batch;
     i.rows = s->train.graph != NULL ? s->train.rows : s->eval.rows;
     i.train_samples = s->data != NULL ? s->data->train->n : 0;

@@ -37,6 +37,8 @@ run() {
 run 2 stages parallel.stages=2 train.micro_batches=4
 run 2 tensor parallel.tensor=2
 run 4 grid parallel.stages=2 parallel.data=2 parallel.shares=3:1 parallel.schedule=zero_bubble
+ranks 2 train "$config" train.steps=12 parallel.tensor=2 --folder "$TMPDIR/short" >"$TMPDIR/log" &&
+    grep -q '^small: 7450 weights' "$TMPDIR/log" || say "not all weights: $(cat "$TMPDIR/log")"
 cat >"$TMPDIR/layout.yaml" <<'END'
 - share: 2
   stages: [{ranks: [2]}]
