@@ -182,8 +182,11 @@ static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
     const struct table *t = o->table;
     const double *from = t->x + (o->first + i) * t->nx;
 
-    for (int64_t j = 0; j < t->nx; j++) {
+    for (int64_t j = 0; j < t->nx && x != NULL; j++) {
         x[j] = (float)(from[j] * t->mul[j] + t->add[j]);
+    }
+    if (y == NULL) {
+        return MOTLEY_OK;
     }
     if (t->label != NULL) {
         *(int32_t *)y = t->label[o->first + i];

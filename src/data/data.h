@@ -47,8 +47,8 @@ struct mt_scale {
     double set_mul, set_add;      /* the same, for struct mt_set */
 };
 
-/* What a reader makes: n samples behind a function that writes sample i into x and y. fetch is
- * called from several threads; it fails only on I/O. */
+/* What a reader makes: n samples behind a function that writes sample i into x and y, NULL: not
+ * wanted. fetch is called from several threads; it fails only on I/O. */
 struct mt_set {
     struct mt_ctx *ctx;
     int64_t n;
@@ -112,8 +112,8 @@ struct mt_fetch {
     uint64_t seed;
     int64_t epoch, first, count;   /* positions first .. first+count-1 of that epoch */
     int shuffle;
-    float *x;                      /* count x sample.x_size */
-    void *y;                       /* count x 1 i32, or count x y_size f32 */
+    float *x;                      /* count x sample.x_size; NULL: not wanted */
+    void *y;                       /* count x 1 i32, or count x y_size f32; NULL: not wanted */
 };
 
 int mt_loader_new(struct mt_ctx *ctx, int depth, struct mt_loader **out);   /* requests ahead */

@@ -346,12 +346,17 @@ static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
 {
     struct own *o = s->own;
 
+    if (y != NULL) {
+        *(int32_t *)y = digit_of(i);
+    }
+    if (x == NULL) {
+        return MOTLEY_OK;
+    }
     if (o->kept != NULL) {
         keep(o, i, x);
     } else {
         render(o, i, x);
     }
-    *(int32_t *)y = digit_of(i);
     for (int64_t j = 0; j < s->sample.x_size; j++) {
         x[j] = x[j] * o->scale.mul + o->scale.add;
     }

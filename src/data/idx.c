@@ -274,7 +274,7 @@ static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
     const uint8_t *restrict p = o->pixel + i * s->sample.x_size;
     const float mul = o->scale.mul, add = o->scale.add;
     float *restrict to = x;
-    int64_t size = s->sample.x_size, j = 0;
+    int64_t size = x != NULL ? s->sample.x_size : 0, j = 0;
 
     for (; j + LANES <= size; j += LANES) {   /* a fixed count becomes vectors at -O2, too */
         for (int k = 0; k < LANES; k++) {
@@ -284,7 +284,9 @@ static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
     for (; j < size; j++) {
         to[j] = (float)p[j] * mul + add;
     }
-    *(int32_t *)y = o->label[i];
+    if (y != NULL) {
+        *(int32_t *)y = o->label[i];
+    }
     return MOTLEY_OK;
 }
 

@@ -60,7 +60,8 @@ static int fill(struct mt_loader *l, const struct mt_fetch *r)
         if (k % CHUNK == 0 && stopped(l)) {
             return MOTLEY_OK;   /* nobody will wait for it */
         }
-        MT_TRY(s->fetch(s, i, r->x + k * s->sample.x_size, (char *)r->y + (size_t)k * y_bytes));
+        MT_TRY(s->fetch(s, i, r->x != NULL ? r->x + k * s->sample.x_size : NULL,
+                        r->y != NULL ? (char *)r->y + (size_t)k * y_bytes : NULL));
     }
     return MOTLEY_OK;
 }

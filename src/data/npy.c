@@ -290,9 +290,14 @@ static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
 {
     const struct own *o = s->own;
 
-    mt_npy_floats(&o->x, i * s->sample.x_size, s->sample.x_size, x);
-    for (int64_t j = 0; j < s->sample.x_size; j++) {
+    if (x != NULL) {
+        mt_npy_floats(&o->x, i * s->sample.x_size, s->sample.x_size, x);
+    }
+    for (int64_t j = 0; j < s->sample.x_size && x != NULL; j++) {
         x[j] = x[j] * o->scale.mul + o->scale.add;
+    }
+    if (y == NULL) {
+        return MOTLEY_OK;
     }
     if (s->sample.classes > 0) {
         *(int32_t *)y = (int32_t)mt_npy_int(&o->y, i);

@@ -66,18 +66,27 @@ static float number(const struct own *o, struct mt_rng_key key, int64_t index)
     return (float)mt_rng_normal(key, (uint64_t)index);
 }
 
+/* Number j of x of sample i, as it was written if it was. */
+static double input(const struct own *o, int64_t i, int64_t j, const float *x)
+{
+    return (double)(x != NULL ? x[j] : number(o, o->x, i * o->inputs + j));
+}
+
 static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
 {
     const struct own *o = s->own;
 
-    for (int64_t j = 0; j < o->inputs; j++) {
+    for (int64_t j = 0; j < o->inputs && x != NULL; j++) {
         x[j] = number(o, o->x, i * o->inputs + j);
+    }
+    if (y == NULL) {
+        return MOTLEY_OK;
     }
     if (o->classes > 0) {
         int64_t sum = 0;
 
         for (int64_t j = 0; j < o->inputs; j++) {
-            sum += (j + 1) * ((int64_t)x[j] + o->range);
+            sum += (j + 1) * ((int64_t)input(o, i, j, x) + o->range);
         }
         *(int32_t *)y = (int32_t)(sum % o->classes);
         return MOTLEY_OK;
@@ -86,7 +95,7 @@ static int fetch(const struct mt_set *s, int64_t i, float *x, void *y)
         double sum = o->b[k];
 
         for (int64_t j = 0; j < o->inputs; j++) {
-            sum += (double)x[j] * o->w[j * o->outputs + k];
+            sum += input(o, i, j, x) * o->w[j * o->outputs + k];
         }
         if (o->noise > 0) {
             sum += (double)o->noise * mt_rng_normal(o->z, (uint64_t)(i * o->outputs + k));

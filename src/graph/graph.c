@@ -392,6 +392,20 @@ fail:
     return st;
 }
 
+int mt_graph_reads(const struct mt_graph *g, int value)
+{
+    for (int i = 0; i < g->nnode; i++) {
+        const struct mt_gnode *n = &g->node[i];
+
+        for (int k = 0; k < n->n.nin && n->held; k++) {
+            if (g->value[n->in[k]].root == value) {
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
 int64_t mt_graph_weights(const struct mt_graph *g)
 {
     int64_t n = 0;

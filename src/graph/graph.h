@@ -104,6 +104,9 @@ int mt_graph_bind(struct mt_graph *g, struct mt_dev *dev);
  * nodes held, no segments. Gives *out. */
 int mt_graph_rebatch(const struct mt_graph *g, int64_t batch, struct mt_graph **out);
 
+/* Whether a node that this process holds reads the samples (g->x) or the targets (g->y). */
+int mt_graph_reads(const struct mt_graph *g, int value);
+
 int64_t mt_graph_weights(const struct mt_graph *g);   /* trained numbers, without alignment */
 
 #endif

@@ -14,13 +14,17 @@
 struct mt_dev;
 struct mt_feed;
 
+/* What of a sample the steps of this process read; what it does not is neither read nor stored. */
+enum { MT_FEED_X = 1, MT_FEED_Y = 2, MT_FEED_ALL = 3 };
+
 /* Bytes of device memory that a feed takes: rows: the most of one batch of this process. */
-uint64_t mt_feed_bytes(const struct mt_sample *sample, int64_t rows);
+uint64_t mt_feed_bytes(const struct mt_sample *sample, int64_t rows, unsigned want);
 
 /* set NULL: samples come by mt_feed_put alone. x, y: specs of a whole batch (dim[0] = rows).
  * Gives *out. */
 int mt_feed_new(struct mt_dev *dev, const struct mt_set *set, const struct mt_sample *sample,
-                const struct mt_spec *x, const struct mt_spec *y, struct mt_feed **out);
+                const struct mt_spec *x, const struct mt_spec *y, unsigned want,
+                struct mt_feed **out);
 void mt_feed_free(struct mt_feed *f);
 
 /* One batch of this process: positions first .. first+rows-1 of an epoch. */

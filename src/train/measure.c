@@ -160,7 +160,7 @@ static int count_rows(struct mt_session *s, int64_t rows, uint64_t *bytes)
     MT_TRY_OR(done, mt_order(g, &order, &steps));
     MT_TRY_OR(done, mt_plan_new(g, &steps, &opt, &plan));
     *bytes = mt_store_bytes(g, s->optim) + mt_plan_bytes(plan) +
-             mt_feed_bytes(&s->sample, rows);
+             mt_feed_bytes(&s->sample, rows, MT_FEED_ALL);
 done:
     mt_plan_free(plan);
     mt_steps_fini(&steps);

@@ -190,6 +190,11 @@ static int build_whole(struct mt_session *s)
     return check_classes(s, s->whole);
 }
 
+static unsigned feed_wants(const struct mt_graph *g)
+{
+    return (mt_graph_reads(g, g->x) ? MT_FEED_X : 0) | (mt_graph_reads(g, g->y) ? MT_FEED_Y : 0);
+}
+
 /* Bytes that the task will take besides parameters, before scratch of algorithms is known. */
 static int count_task(struct mt_session *s, struct mt_task *t, int hold, uint64_t *bytes)
 {
@@ -201,7 +206,8 @@ static int count_task(struct mt_session *s, struct mt_task *t, int hold, uint64_
     }
     opt.hold = hold ? t->graph->value[t->graph->output].root : -1;
     MT_TRY(mt_plan_new(t->graph, &t->steps, &opt, &plan));
-    *bytes += mt_plan_bytes(plan) + mt_feed_bytes(&s->sample, t->rows);
+    *bytes += mt_plan_bytes(plan) +
+              mt_feed_bytes(&s->sample, t->rows, feed_wants(t->graph));
     mt_plan_free(plan);
     return MOTLEY_OK;
 }
@@ -300,7 +306,8 @@ static int start_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode
                               .slow = s->config->device.slow,
                               .slow_from = s->config->device.slow_from};
 
-    MT_TRY(mt_feed_new(s->job->dev, set, &s->sample, &t->x, &t->y, &t->feed));
+    MT_TRY(mt_feed_new(s->job->dev, set, &s->sample, &t->x, &t->y, feed_wants(t->graph),
+                       &t->feed));
     MT_TRY(mt_exec_new(s->job->dev, t->graph, s->store, &opt, &t->steps, &t->exec));
     t->exec->pass = t->par;
     t->exec->idle = t->par != NULL ? mt_par_idle : t->exec->idle;

@@ -1,5 +1,6 @@
 /* datakit.h -- what the tests of data share: a temporary folder, files in it, sources opened from
- * pairs of words, damaged files with their messages, failing allocations. */
+ * pairs of words (whose samples are read whole and in parts), damaged files with their messages,
+ * failing allocations. */
 #ifndef MT_TESTS_DATAKIT_H
 #define MT_TESTS_DATAKIT_H
 
@@ -105,6 +106,22 @@ static inline int kit_open(struct mt_ctx *ctx, const char *const *pairs, uint64_
 
 #define KIT_PAIRS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
+/* What is read alone is what is read together, and what is not wanted stays untouched. */
+static inline void kit_parts(const struct mt_set *s)
+{
+    size_t nx = (size_t)s->sample.x_size, ny = s->sample.classes > 0 ? 1 : (size_t)s->sample.y_size;
+    float *x = calloc(2 * nx + 2 * ny, sizeof *x), *y = x + 2 * nx;   /* targets: 4 bytes, too */
+
+    assert_non_null(x);
+    assert_int_equal(s->fetch(s, s->n - 1, x, y), 0);
+    assert_int_equal(s->fetch(s, s->n - 1, x + nx, NULL), 0);
+    assert_int_equal(s->fetch(s, s->n - 1, NULL, y + ny), 0);
+    assert_int_equal(s->fetch(s, s->n - 1, NULL, NULL), 0);
+    assert_memory_equal(x, x + nx, nx * sizeof *x);
+    assert_memory_equal(y, y + ny, ny * sizeof *y);
+    free(x);
+}
+
 /* Opens or fails the test with the message. */
 static inline struct mt_data *kit_must(struct mt_ctx *ctx, const char *const *pairs)
 {
@@ -113,6 +130,7 @@ static inline struct mt_data *kit_must(struct mt_ctx *ctx, const char *const *pa
     if (kit_open(ctx, pairs, 1, &d) < 0) {
         fail_msg("%s", mt_err_text());
     }
+    kit_parts(d->train);
     return d;
 }
 

@@ -436,6 +436,27 @@ static void codes_of_operations_come_through(void **state)
     assert_string_equal(mt_err_text(), "layer roomless1: roomless has no room");
 }
 
+/* A chain behind a view of x: its ends read x or y, the middle neither. */
+static void only_some_nodes_read_the_samples(void **state)
+{
+    static const char ends[4] = {1, 0, 0, 0}, middle[4] = {0, 0, 1, 0}, last[4] = {0, 0, 0, 1};
+    static const char viewer[4] = {0, 1, 0, 0};
+    struct mt_graph *g = ((struct fixture *)*state)->g;
+    int a = add(g, &view, g->x, -1), b = add(g, &linear, a, -1), c = add(g, &linear, b, -1);
+
+    add(g, &loss, c, g->y);
+    assert_int_equal(mt_graph_finish(g, c, 3), MOTLEY_OK);
+    assert_true(mt_graph_reads(g, g->x) && mt_graph_reads(g, g->y));
+    mt_graph_hold(g, ends);
+    assert_true(mt_graph_reads(g, g->x) && !mt_graph_reads(g, g->y));
+    mt_graph_hold(g, viewer);
+    assert_true(mt_graph_reads(g, g->x) && !mt_graph_reads(g, g->y));
+    mt_graph_hold(g, middle);
+    assert_true(!mt_graph_reads(g, g->x) && !mt_graph_reads(g, g->y));
+    mt_graph_hold(g, last);
+    assert_true(!mt_graph_reads(g, g->x) && mt_graph_reads(g, g->y));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -452,6 +473,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(scratch_is_shared, setup, teardown),
         cmocka_unit_test_setup_teardown(codes_of_operations_come_through, setup, teardown),
         cmocka_unit_test_setup_teardown(rebatch_keeps_parameters, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_some_nodes_read_the_samples, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
