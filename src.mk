@@ -232,6 +232,7 @@ core_sources += src/train/timeline.h
 core_sources += src/train/train.c
 core_sources += src/train/train.h
 core_sources += tests/unit/datakit.h
+core_sources += tests/unit/devkit.h
 
 mpi_sources =
 mpi_sources += src/comm/mpi.c

@@ -2,11 +2,9 @@
  * plan and executor against the same training written out in double; one call or several
  * micro-batches, full and partial batches, a rank without samples, evaluation beside training;
  * and a step that allocates nothing, counted. */
-#include "base/ctx.h"
 #include "base/rng.h"
 #include "config/config.h"
 #include "device/buf.h"
-#include "device/dev.h"
 #include "graph/exec.h"
 
 #include <math.h>
@@ -20,6 +18,8 @@
 
 #include <cmocka.h>
 
+#include "devkit.h"
+
 enum { B = 12, IN = 5, HIDE = 7, OUT = 3 };
 
 /* relu is done by the product before it, tanh is a step of its own. */
@@ -32,9 +32,6 @@ static const char *const texts[2] = {
     "optimizer: {type: sgd, lr: 0.5}\n"};
 
 static int relu;   /* which of the two */
-
-static struct mt_ctx *ctx;
-static struct mt_dev *dev;
 
 /* ---- the oracle: the same network in double ---- */
 
@@ -464,30 +461,7 @@ int main(void)
         cmocka_unit_test(a_step_allocates_nothing),
         cmocka_unit_test(same_bits_twice),
     };
-    struct mt_dev_info *list = NULL;
-    int n = 0, failed;
-    int64_t live;
+    int code = devkit_open();
 
-    if (mt_ctx_new(NULL, NULL, &ctx) < 0 || mt_dev_prepare(ctx) < 0 ||
-        mt_dev_list(ctx, &list, &n) < 0) {
-        fprintf(stderr, "%s\n", mt_err_text());
-        return 99;
-    }
-    if (n == 0) {
-        printf("skipped: no OpenCL device\n");
-        return 77;
-    }
-    if (mt_dev_open(ctx, &list[0], 1, &dev) < 0) {
-        fprintf(stderr, "%s\n", mt_err_text());
-        return 99;
-    }
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    mt_dev_close(dev);
-    mt_free(ctx, list);
-    live = ctx->mem.live;
-    mt_ctx_free(ctx);
-    if (live != 0) {
-        printf("%lld blocks of host memory were not released\n", (long long)live);
-    }
-    return failed != 0 || live != 0;
+    return code != 0 ? code : devkit_close(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -8,10 +8,8 @@
  * Bound: that of tests/ops/cross_entropy.c, and for each part its factor exp(m_p - m) (exp 6
  * half-ulps, its argument 1, product and sum 2), the shift of its sum of differences (3).
  * Devices may flush what is below FLT_MIN. */
-#include "base/ctx.h"
 #include "base/rng.h"
 #include "device/buf.h"
-#include "device/dev.h"
 #include "ops/cross_entropy_parts.h"
 
 #include <float.h>
@@ -26,10 +24,9 @@
 
 #include <cmocka.h>
 
-enum { MAXPARTS = 4, R = 24, MAXC = 400, FIGURES = 6 };
+#include "devkit.h"
 
-static struct mt_ctx *ctx;
-static struct mt_dev *dev;
+enum { MAXPARTS = 4, R = 24, MAXC = 400, FIGURES = 6 };
 
 struct trial {
     const char *name;
@@ -291,30 +288,7 @@ static void all_trials(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(all_trials)};
-    struct mt_dev_info *list = NULL;
-    int n = 0, failed;
-    int64_t live;
+    int code = devkit_open();
 
-    if (mt_ctx_new(NULL, NULL, &ctx) < 0 || mt_dev_prepare(ctx) < 0 ||
-        mt_dev_list(ctx, &list, &n) < 0) {
-        fprintf(stderr, "%s\n", mt_err_text());
-        return 99;
-    }
-    if (n == 0) {
-        printf("skipped: no OpenCL device\n");
-        return 77;
-    }
-    if (mt_dev_open(ctx, &list[0], 1, &dev) < 0) {
-        fprintf(stderr, "%s\n", mt_err_text());
-        return 99;
-    }
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    mt_dev_close(dev);
-    mt_free(ctx, list);
-    live = ctx->mem.live;
-    mt_ctx_free(ctx);
-    if (live != 0) {
-        printf("%lld blocks of host memory were not released\n", (long long)live);
-    }
-    return failed != 0 || live != 0;
+    return code != 0 ? code : devkit_close(cmocka_run_group_tests(tests, NULL, NULL));
 }

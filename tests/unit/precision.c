@@ -2,13 +2,11 @@
  * near those of fp32, the memory of activations halves, working copies are the weights rounded, a
  * step allocates nothing; with an artificially large loss scale steps are skipped, which changes
  * nothing but the scale, until gradients are numbers again; a cast in the model back to fp32. */
-#include "base/ctx.h"
 #include "base/half.h"
 #include "base/rng.h"
 #include "config/config.h"
 #include "device/buf.h"
 #include "device/cast.h"
-#include "device/dev.h"
 #include "graph/exec.h"
 
 #include <math.h>
@@ -22,14 +20,13 @@
 
 #include <cmocka.h>
 
+#include "devkit.h"
+
 enum { B = 16, IN = 30, OUT = 5, ROOM = 4096 };
 
 #define REST "loss: cross_entropy\noptimizer: {type: sgd, lr: 0.5}\n"
 #define TEXT "model: [flatten, linear: 24, tanh, {residual: [linear: 24, gelu]}, linear: 5]\n" REST
 #define BACK "model: [flatten, linear: 24, tanh, cast: fp32, linear: 5]\n" REST
-
-static struct mt_ctx *ctx;
-static struct mt_dev *dev;
 
 struct net {
     struct mt_config *config;
@@ -280,30 +277,7 @@ int main(void)
         cmocka_unit_test(a_cast_in_the_model_goes_back),
         cmocka_unit_test(a_step_allocates_nothing),
     };
-    struct mt_dev_info *list = NULL;
-    int n = 0, failed;
-    int64_t live;
+    int code = devkit_open();
 
-    if (mt_ctx_new(NULL, NULL, &ctx) < 0 || mt_dev_prepare(ctx) < 0 ||
-        mt_dev_list(ctx, &list, &n) < 0) {
-        fprintf(stderr, "%s\n", mt_err_text());
-        return 99;
-    }
-    if (n == 0) {
-        printf("skipped: no OpenCL device\n");
-        return 77;
-    }
-    if (mt_dev_open(ctx, &list[0], 1, &dev) < 0) {
-        fprintf(stderr, "%s\n", mt_err_text());
-        return 99;
-    }
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    mt_dev_close(dev);
-    mt_free(ctx, list);
-    live = ctx->mem.live;
-    mt_ctx_free(ctx);
-    if (live != 0) {
-        printf("%lld blocks of host memory were not released\n", (long long)live);
-    }
-    return failed != 0 || live != 0;
+    return code != 0 ? code : devkit_close(cmocka_run_group_tests(tests, NULL, NULL));
 }

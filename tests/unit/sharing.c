@@ -3,11 +3,9 @@
  * gradients and output whether memory is shared as far as the plan can, or every result has memory
  * of its own and all of it is kept until backward. And lack of host memory at any request leaves
  * nothing behind. */
-#include "base/ctx.h"
 #include "base/rng.h"
 #include "config/config.h"
 #include "device/buf.h"
-#include "device/dev.h"
 #include "graph/exec.h"
 
 #include <math.h>
@@ -21,10 +19,9 @@
 
 #include <cmocka.h>
 
-enum { B = 6, W = 9, CLASSES = W, NODES = 14, OPS = 9, MOST = 4096 };
+#include "devkit.h"
 
-static struct mt_ctx *ctx;
-static struct mt_dev *dev;
+enum { B = 6, W = 9, CLASSES = W, NODES = 14, OPS = 9, MOST = 4096 };
 
 static const char *const words[OPS] = {"linear", "relu", "tanh", "dropout", "gelu", "flatten",
                                        "add", "sigmoid", "leaky_relu"};
@@ -226,21 +223,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(sharing_changes_no_bit),
                                        cmocka_unit_test(no_memory_leaves_nothing)};
-    struct mt_dev_info *list = NULL;
-    int n = 0, failed;
+    int code = devkit_open();
 
-    if (mt_ctx_new(NULL, NULL, &ctx) < 0 || mt_dev_prepare(ctx) < 0 ||
-        mt_dev_list(ctx, &list, &n) < 0) {
-        fprintf(stderr, "%s\n", mt_err_text());
-        return 99;
-    }
-    if (n == 0) {
-        printf("skipped: no OpenCL device\n");
-        return 77;
-    }
-    if (mt_dev_open(ctx, &list[0], 1, &dev) < 0) {
-        fprintf(stderr, "%s\n", mt_err_text());
-        return 99;
+    if (code != 0) {
+        return code;
     }
     for (int i = 0; i < OPS; i++) {
         apart[i] = *mt_op_find(words[i]);
@@ -249,9 +235,5 @@ int main(void)
             apart[i].keep = MT_KEEP_IN | MT_KEEP_OUT;
         }
     }
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    mt_dev_close(dev);
-    mt_free(ctx, list);
-    mt_ctx_free(ctx);
-    return failed;
+    return devkit_close(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -4,10 +4,8 @@
  * device.memory or device.max_alloc is refused, the word is in the message, and taking the limit
  * away brings back what the device has. */
 #define _POSIX_C_SOURCE 200809L
-#include "base/ctx.h"
 #include "config/config.h"
 #include "device/buf.h"
-#include "device/dev.h"
 #include "graph/exec.h"
 
 #include <setjmp.h>
@@ -20,10 +18,10 @@
 
 #include <cmocka.h>
 
+#include "devkit.h"
+
 enum { B = 32, IN = 64, OUT = 8 };
 
-static struct mt_ctx *ctx;
-static struct mt_dev *dev;
 static double idled;   /* what the executor asked for */
 static int naps;
 
@@ -154,25 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_slow_device_idles_in_proportion),
                                        cmocka_unit_test(limits_hold_and_are_named)};
-    struct mt_dev_info *list = NULL;
-    int n = 0, failed;
+    int code = devkit_open();
 
-    if (mt_ctx_new(NULL, NULL, &ctx) < 0 || mt_dev_prepare(ctx) < 0 ||
-        mt_dev_list(ctx, &list, &n) < 0) {
-        fprintf(stderr, "%s\n", mt_err_text());
-        return 99;
-    }
-    if (n == 0) {
-        printf("skipped: no OpenCL device\n");
-        return 77;
-    }
-    if (mt_dev_open(ctx, &list[0], 1, &dev) < 0) {
-        fprintf(stderr, "%s\n", mt_err_text());
-        return 99;
-    }
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    mt_dev_close(dev);
-    mt_free(ctx, list);
-    mt_ctx_free(ctx);
-    return failed;
+    return code != 0 ? code : devkit_close(cmocka_run_group_tests(tests, NULL, NULL));
 }
