@@ -4,7 +4,7 @@
 #     MOTLEY=./motley bench/pipeline.sh
 #
 # The network of bench/pipeline.yaml, whose two stages are equal, on random bytes in the format of
-# MNIST, which cost nothing to read. SCHEDULES (gpipe 1f1b zero_bubble), MICROS (4 8), STEPS (24) of
+# MNIST, which cost nothing to read. SCHEDULES (gpipe 1f1b zero_bubble), MICROS (4 8), STEPS (10) of
 # one measurement, ROUNDS (3), MPIEXEC (mpirun --bind-to core), which must bind each process to a
 # core of its own.
 #
@@ -13,7 +13,7 @@
 # it that is reached.
 ROUNDS=${ROUNDS:-3}
 . "$(dirname "$0")/lib.sh"
-steps=${STEPS:-24} launch=${MPIEXEC:-mpirun --bind-to core}
+steps=${STEPS:-10} launch=${MPIEXEC:-mpirun --bind-to core}
 
 machine
 dir=$(mktemp -d) || exit 1

@@ -1,9 +1,10 @@
-/* bell.c -- whoever waits for the device sleeps until a window is shown, instead of asking.
+/* bell.c -- whoever waits for the device sleeps until a window is shown, or a mark in its queue is
+ * reached, instead of asking.
  *
- * OpenCL calls back when the event of a window is done, on a thread of its own; the host sleeps on
- * a condition with a time limit, so that an implementation that calls late or never costs only
- * that time. A callback may come after clFinish has returned: the bell outlives its device until
- * the last one has been here. */
+ * OpenCL calls back when the event of a window or mark is done, on a thread of its own; the host
+ * sleeps on a condition with a time limit, so that an implementation that calls late or never costs
+ * only that time. A callback may come after clFinish has returned: the bell outlives its device
+ * until the last one has been here. */
 #define _POSIX_C_SOURCE 200809L
 #include "device/bell.h"
 
@@ -107,4 +108,36 @@ void mt_dev_doze(struct mt_dev *dev, double seconds)
     }
     b->heard = b->rings;
     pthread_mutex_unlock(&b->lock);
+}
+
+static void drop_mark(struct mt_dev *dev)
+{
+    if (dev->mark != NULL) {
+        clReleaseEvent(dev->mark);
+        dev->mark = NULL;
+    }
+}
+
+int mt_dev_mark(struct mt_dev *dev)
+{
+    drop_mark(dev);
+    MT_CL(dev, clEnqueueMarkerWithWaitList(dev->queue[MT_QUEUE_COMPUTE], 0, NULL, &dev->mark));
+    mt_bell_await(dev->bell, dev->mark);
+    return MOTLEY_OK;
+}
+
+int mt_dev_marked(struct mt_dev *dev, int *done)
+{
+    cl_int state = CL_COMPLETE;
+
+    if (dev->mark != NULL) {
+        MT_CL(dev, clGetEventInfo(dev->mark, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state,
+                                  &state, NULL));
+        MT_CL_DID(dev, "work in front of a mark", state < 0 ? state : CL_SUCCESS);
+    }
+    if (state == CL_COMPLETE) {
+        drop_mark(dev);
+    }
+    *done = state == CL_COMPLETE;
+    return MOTLEY_OK;
 }

@@ -57,8 +57,13 @@ int mt_window_open(struct mt_window *w, struct mt_buf *buf, uint64_t off, uint64
                    unsigned mode);
 int mt_window_ready(struct mt_window *w, int *ready);
 int mt_window_wait(struct mt_window *w);
-/* Sleeps until some window of the device became ready since the last call, or so long. */
+/* Sleeps until some window of the device became ready, or a mark was reached, since the last call,
+ * or so long. */
 void mt_dev_doze(struct mt_dev *dev, double seconds);
+/* Marks what is enqueued so far, instead of what was marked before; whether the device has done
+ * it. *done is 1 where nothing was ever marked. */
+int mt_dev_mark(struct mt_dev *dev);
+int mt_dev_marked(struct mt_dev *dev, int *done);
 void *mt_window_host(const struct mt_window *w);
 int mt_window_close(struct mt_window *w);
 

@@ -403,6 +403,9 @@ void mt_dev_close(struct mt_dev *dev)
     mt_gemm_memo_free(dev);
     mt_gemm_tuning_free(dev);
     mt_prog_free_all(dev);
+    if (dev->mark != NULL) {
+        clReleaseEvent(dev->mark);
+    }
     for (int q = MT_QUEUE_COUNT - 1; q >= 0; q--) {
         if (dev->queue[q] != NULL) {
             clReleaseCommandQueue(dev->queue[q]);

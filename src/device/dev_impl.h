@@ -36,6 +36,7 @@ struct mt_dev {
     struct mt_gemm_tuning *gemm_tuning; /* gemm_tune.c: which are fast; NULL: not read yet */
     char clblast_form[256];             /* gemm_clblast.c: parameters given to CLBlast */
     struct mt_bell *bell;               /* bell.c: rings when a window is shown */
+    cl_event mark;                      /* bell.c: of mt_dev_mark; NULL: reached, or never set */
     struct mt_devtrace *devtrace;       /* devtrace.c; NULL: no timeline */
     uint64_t launches, allocations, allocated_bytes;
 };

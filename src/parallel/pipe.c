@@ -46,12 +46,13 @@ static int start(struct mt_pipe *p, struct slot *s)
     return MOTLEY_OK;
 }
 
-/* While the own device has not reached a window no peer is late, whatever is missing from it. */
+/* While the own device has work, no peer is late, whatever is missing from it. */
 static int progress(void *arg, int *peer)
 {
     struct mt_pipe *p = arg;
-    int waits_for = -1, busy = 0;
+    int waits_for = -1, sends = 0, busy = 0, reached;
 
+    MT_TRY(mt_dev_marked(p->dev, &reached));
     for (int i = 0; i < p->n; i++) {
         struct slot *s = &p->slot[i];
         int ready = 0;
@@ -70,10 +71,12 @@ static int progress(void *arg, int *peer)
                 MT_TRY(mt_window_close(s->window));
             } else {
                 waits_for = s->peer;
+                sends |= !s->receives;
             }
         }
     }
-    *peer = busy ? MT_WIRE_OWN : waits_for;
+    busy |= !reached;
+    *peer = !busy ? waits_for : sends ? MT_WIRE_BOTH : MT_WIRE_OWN;
     return MOTLEY_OK;
 }
 
@@ -136,10 +139,16 @@ static int is_over(const void *slot)
     return ((const struct slot *)slot)->state == IDLE;
 }
 
+/* The mark tells a wait for a peer on an idle device, which wants to know at once, from one beside
+ * its work, which must not take the processor from it. */
 static int run_wait(struct mt_exec *x, const struct mt_step *s)
 {
     struct mt_pipe *p = ((struct mt_par *)x->pass)->pipe;
 
+    MT_TRY(mt_wire_progress(p->wire));
+    if (!is_over(&p->slot[s->ticket])) {
+        MT_TRY(mt_dev_mark(p->dev));
+    }
     MT_TRY(mt_dev_flush(p->dev));
     MT_TRY(mt_wire_wait(p->wire, is_over, &p->slot[s->ticket]));
     return MOTLEY_OK;

@@ -10,14 +10,16 @@
 #define TIGHT_S  50e-6   /* somebody unknown is waited for without sleeping */
 #define NAP_AT_S 500e-6  /* mt_comm_idle sleeps for waits above this */
 #define NAP_S    0.3     /* waits as long as this are looked at with long sleeps; below any limit */
-#define GLANCE_S 300e-6  /* between two looks while the own device computes; or a window */
+#define GLANCE_S 300e-6  /* between two looks while the own device computes, at least */
+#define WATCH_S  1.5e-3  /* ... at most, when something is under way; between: as long as waited */
+#define REST_S   4e-3    /* ... when nothing is */
 #define LOOK_S   200e-6  /* between two looks while idle */
 
 struct mt_wire {
     struct mt_ctx *ctx;
     struct mt_comm *comm;
     struct mt_dev *dev;       /* borrowed, as comm is */
-    int n, peer;              /* peer: waited for, -1: nobody in particular */
+    int n, peer;              /* peer: as members say it, -1: nobody in particular */
     double late;              /* seconds that peers were waited for */
     struct member {
         mt_wire_fn *fn;
@@ -52,17 +54,17 @@ int mt_wire_join(struct mt_wire *w, mt_wire_fn *fn, void *arg)
 
 int mt_wire_progress(struct mt_wire *w)
 {
-    int busy = 0;
+    int busy = 0, under_way = 0, waits_for = -1;
 
-    w->peer = -1;
     for (int i = 0; i < w->n; i++) {
         int peer = -1;
 
         MT_TRY(w->member[i].fn(w->member[i].arg, &peer));
-        busy |= peer == MT_WIRE_OWN;
-        w->peer = w->peer < 0 ? peer : w->peer;
+        busy |= peer == MT_WIRE_OWN || peer == MT_WIRE_BOTH;
+        under_way |= peer >= 0 || peer == MT_WIRE_BOTH;
+        waits_for = waits_for < 0 && peer >= 0 ? peer : waits_for;
     }
-    w->peer = busy ? MT_WIRE_OWN : w->peer;
+    w->peer = !busy ? waits_for : under_way ? MT_WIRE_BOTH : MT_WIRE_OWN;
     return MOTLEY_OK;
 }
 
@@ -72,19 +74,27 @@ static double vague(double waited)
     return waited < TIGHT_S ? waited : waited < NAP_S ? waited + NAP_AT_S : NAP_S;
 }
 
+/* How long to sleep at most until the own device rings, `waited` for so far. */
+static double rest(const struct mt_wire *w, double waited)
+{
+    double most = w->peer == MT_WIRE_OWN ? REST_S : WATCH_S;
+
+    return waited < GLANCE_S ? GLANCE_S : waited < most ? waited : most;
+}
+
 int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *arg)
 {
-    double begun = mt_comm_clock(), now = begun, asked = begun, before;
+    double begun = mt_comm_clock(), now = begun, asked = begun, since = begun, before;
 
     MT_TRY(mt_wire_progress(w));
     while (!done(arg)) {
         /* The time limit of a peer begins when it is the only one that is missing. */
         asked = w->peer < 0 ? now : asked;
         before = now;
-        if (w->peer == MT_WIRE_OWN) {
-            mt_dev_doze(w->dev, GLANCE_S);
+        if (w->peer < -1) {
+            mt_dev_doze(w->dev, rest(w, now - since));
             begun = mt_comm_clock();
-            MT_TRY(mt_comm_look(w->comm, 0, w->peer));
+            MT_TRY(mt_comm_look(w->comm, 0, -1));
         } else {
             MT_TRY(mt_comm_idle(w->comm, w->peer < 0 ? vague(now - begun) : now - asked, w->peer));
         }

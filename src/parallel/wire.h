@@ -12,9 +12,12 @@ struct mt_dev;
 struct mt_wire;
 
 /* Makes what progress it can without waiting; *peer (-1 before): a rank that it waits for;
- * MT_WIRE_OWN: the own device has work to do before it shows a window that is open, so whatever
- * others wait for there is no hurry. */
-#define MT_WIRE_OWN (-2)
+ * MT_WIRE_OWN: the own device has work to do, whose end is told by mt_dev_doze; until then this
+ * process has nothing to do, and nothing that it sends is under way; MT_WIRE_BOTH: the own device
+ * has, and something that it sends is. Looking takes the device's own core where that is a
+ * processor, 20 us a time on a virtual machine. */
+#define MT_WIRE_OWN  (-2)
+#define MT_WIRE_BOTH (-3)
 typedef int mt_wire_fn(void *arg, int *peer);
 
 /* dev: whose windows are waited for. Gives *out. */

@@ -1,7 +1,8 @@
 /* dev.c -- proves on every device that OpenCL offers here: buffers hold what is written, limits
  * are refused with their numbers, windows show and write back exactly their range in the order of
- * the queue (by mapping and by pinned memory), kernels get the arguments they were given, wrong
- * launches are refused by name, guards notice a write outside. Skipped without a device. */
+ * the queue (by mapping and by pinned memory), marks are reached in that order, kernels get the
+ * arguments they were given, wrong launches are refused by name, guards notice a write outside.
+ * Skipped without a device. */
 #define _POSIX_C_SOURCE 200809L
 #include "base/ctx.h"
 #include "base/file.h"
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -47,6 +49,14 @@ static void keep(void *arg, int level, const char *category, const char *text)
     if (level == MT_LOG_WARN) {
         snprintf(last_warning, sizeof last_warning, "%s", text);
     }
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static void ok(int st)
@@ -242,6 +252,41 @@ static void window_order(struct mt_dev *dev)
     mt_buf_free(a);
 }
 
+/* A mark is not reached before what was enqueued in front of it, and wakes whoever dozes. A dozing
+ * host that is not woken would take as long as all dozes together. */
+static void marks(struct mt_dev *dev)
+{
+    struct mt_kernel *slow = NULL;
+    struct mt_buf *a = NULL;
+    int done = 0, open = 0, turns = 0;
+    double from;
+    float y = 0;
+
+    ok(mt_dev_marked(dev, &done));
+    assert_int_equal(done, 1);   /* nothing was marked */
+    ok(mt_kernel_get(dev, "try", "slow", NULL, &slow));
+    ok(mt_buf_new(dev, 256, "a", &a));
+    for (int round = 0; round < 3; round++) {
+        ok(mt_buf_fill(a, 0, 256, 0));
+        ok(mt_launch(dev, slow, mt_items(1, 1), MT_ARGS(mt_b(a, 0), mt_u32(20000000))));
+        ok(mt_dev_mark(dev));
+        ok(mt_dev_flush(dev));
+        ok(mt_dev_marked(dev, &done));
+        open += !done;
+        from = seconds();
+        for (turns = 0; !done; turns++) {
+            mt_dev_doze(dev, 5.0);
+            ok(mt_dev_marked(dev, &done));
+        }
+        assert_true(turns <= 2 && seconds() - from < 5.0);
+        ok(mt_buf_read(a, 0, 4, &y));
+        assert_true(y == 2.0f);
+    }
+    assert_true(open > 0);       /* else it says "done" at once */
+    ok(mt_dev_mark(dev));        /* left behind when the device is closed */
+    mt_buf_free(a);
+}
+
 static void launches(struct mt_dev *dev)
 {
     struct mt_kernel *add = NULL, *again = NULL, *kinds = NULL, *grid = NULL;
@@ -351,6 +396,7 @@ ON_ALL(buffers)
 ON_ALL(limits)
 ON_ALL(windows)
 ON_ALL(window_order)
+ON_ALL(marks)
 ON_ALL(launches)
 ON_ALL(wrong_launches)
 
@@ -455,6 +501,7 @@ int main(void)
         cmocka_unit_test(limits_on_all),
         cmocka_unit_test(windows_on_all),
         cmocka_unit_test(window_order_on_all),
+        cmocka_unit_test(marks_on_all),
         cmocka_unit_test(launches_on_all),
         cmocka_unit_test(wrong_launches_on_all),
         cmocka_unit_test(guarded),
