@@ -25,3 +25,28 @@ machine() {
     echo "motley     $("$MOTLEY" --version | head -n 1)"
     echo "device     $("$MOTLEY" devices | sed -n 2p)"
 }
+
+# noise FOLDER N -- N images of random bytes, labels 0, in the format of MNIST, and 128 held out:
+# reading them costs next to nothing, and a rank reads on the core on which it computes
+noise() {
+    for set in train:"$2" t10k:128; do
+        for what in images:2051 labels:2049; do
+            {
+                number "${what#*:}"
+                number "${set#*:}"
+                case $what in
+                images:*) number 28 && number 28 && head -c $((${set#*:} * 784)) /dev/urandom ;;
+                *) head -c "${set#*:}" /dev/zero ;;
+                esac
+            } >"$1/${set%:*}-${what%:*}-idx$([ "${what%:*}" = images ] && echo 3 || echo 1)-ubyte"
+        done
+    done
+}
+
+# number N -- four bytes, the highest first
+number() {
+    for shift in 24 16 8 0; do
+        # shellcheck disable=SC2059
+        printf "\\$(printf %o $(($1 >> shift & 255)))"
+    done
+}

@@ -18,24 +18,7 @@ steps=${STEPS:-10} launch=${MPIEXEC:-mpirun --bind-to core}
 machine
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-# number N -- four bytes, the highest first
-number() {
-    for shift in 24 16 8 0; do
-        # shellcheck disable=SC2059
-        printf "\\$(printf %o $(($1 >> shift & 255)))"
-    done
-}
-# images FILE N; labels FILE N
-images() {
-    { number 2051; number "$2"; number 28; number 28; head -c $(($2 * 784)) /dev/urandom; } >"$dir/$1"
-}
-labels() {
-    { number 2049; number "$2"; head -c "$2" /dev/zero; } >"$dir/$1"
-}
-images train-images-idx3-ubyte 16384
-labels train-labels-idx1-ubyte 16384
-images t10k-images-idx3-ubyte 128
-labels t10k-labels-idx1-ubyte 128
+noise "$dir" 16384
 
 # try START WORD... -- samples/s of a process started by these words; windows of equal length
 try() {

@@ -1,5 +1,5 @@
 /* show.c -- prints what a session will do: network, steps, memory, shares. */
-#include "train/session.h"
+#include "train/outlook.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -245,6 +245,22 @@ static void show_path(const struct out *o, const char *what, const struct mt_pat
     line(o, "  %s: %.3g us, %.3g MB/s", what, 1e6 * p->latency, p->bandwidth / 1e6);
 }
 
+/* What is to be expected of the layout that training would have. */
+static int show_forecast(const struct mt_session *s, mt_show_fn *fn, void *arg)
+{
+    struct mt_load *load = NULL;
+    struct mt_planned *plan = NULL;
+    int st;
+
+    MT_TRY_OR(done, mt_load_new(s->whole, s->optim, &load));
+    MT_TRY_OR(done, mt_planner_given(load, s->profile->cluster, s->layout, s->batch, &plan));
+    MT_TRY_OR(done, mt_outlook_print(s->whole, load, s->profile->cluster, plan, fn, arg));
+done:
+    mt_planned_free(plan);
+    mt_load_free(load);
+    return st;
+}
+
 int mt_session_show_profile(struct mt_session *s, mt_show_fn *fn, void *arg)
 {
     const struct out o = {fn, arg};
@@ -270,5 +286,5 @@ int mt_session_show_profile(struct mt_session *s, mt_show_fn *fn, void *arg)
             show_path(&o, what, &p->cluster->between[i]);
         }
     }
-    return MOTLEY_OK;
+    return show_forecast(s, fn, arg);
 }
