@@ -1,11 +1,68 @@
 /* linear.cl -- gradient of the bias of a linear layer; formula in src/ops/linear.c. The
  * products are gemm's. */
 
-#define COLUMNS 8               /* of one group; COLUMNS of src/ops/linear.c */
-#define LANES   (WG / COLUMNS)  /* work-items that share a column */
+/* db[o] = sum_r g[r,o]. Lane l of a column sums rows l, l + LANES, ..., in blocks of 64 terms, and
+ * the lanes are summed in a fixed tree. A group takes COLUMNS columns. */
 
-/* db[o] = sum_r g[r,o]. A group takes COLUMNS columns; lane l of a column sums rows l, l +
- * LANES, ..., in blocks of 64 terms, and the lanes are summed in a fixed tree. */
+#define LANES 8   /* sums of a column */
+
+#if V == 16
+
+/* A work-item is a group: LANES vectors of sums, in registers. */
+#define COLUMNS 16
+
+kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void linear_bwd_bias(OUT_F32(db), IN(g), uint R, uint O, uint acc)
+{
+    uint o = (uint)get_group_id(0) * COLUMNS, have = min(O - o, (uint)COLUMNS);
+    floatv sum[LANES];
+
+    #pragma unroll
+    for (uint l = 0; l < LANES; l++) {
+        sum[l] = 0.0f;
+    }
+    for (uint r = 0; r < R;) {
+        floatv block[LANES];
+
+        #pragma unroll
+        for (uint l = 0; l < LANES; l++) {
+            block[l] = 0.0f;
+        }
+        for (uint k = 0; k < 64 && r < R; k++, r += LANES) {
+            if (have == COLUMNS && r + LANES <= R) {
+                #pragma unroll
+                for (uint l = 0; l < LANES; l++) {
+                    block[l] += LOADV(g, (ulong)(r + l) * O + o);
+                }
+            } else {
+                for (uint l = 0; l < LANES && r + l < R; l++) {
+                    for (uint c = 0; c < have; c++) {
+                        ((float *)&block[l])[c] += LOAD(g, (ulong)(r + l) * O + o + c);
+                    }
+                }
+            }
+        }
+        #pragma unroll
+        for (uint l = 0; l < LANES; l++) {
+            sum[l] += block[l];
+        }
+    }
+    #pragma unroll
+    for (uint span = LANES / 2; span > 0; span /= 2) {
+        #pragma unroll
+        for (uint l = 0; l < span; l++) {
+            sum[l] += sum[l + span];
+        }
+    }
+    for (uint c = 0; c < have; c++) {
+        STORE_ACC_F32(db, o + c, ((float *)&sum[0])[c], acc);
+    }
+}
+
+#else
+
+#define COLUMNS (WG / LANES)
+
 KERNEL void linear_bwd_bias(OUT_F32(db), IN(g), uint R, uint O, uint acc)
 {
     local float part[WG];
@@ -32,3 +89,5 @@ KERNEL void linear_bwd_bias(OUT_F32(db), IN(g), uint R, uint O, uint acc)
         STORE_ACC_F32(db, o, part[t], acc);
     }
 }
+
+#endif

@@ -11,14 +11,16 @@
  * kernel of its own: a product with a vector of ones would need the vector and is no faster. */
 #include "ops/op.h"
 
+#include "device/dev.h"
+
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { SIZE, BIAS, INIT, GAIN };                  /* attributes */
 enum { WEIGHT, BIAS_PARAM };                      /* parameters */
 enum { GEMM_FWD, GEMM_DATA, GEMM_WEIGHT };
 enum { BWD_BIAS };
-enum { COLUMNS = 8 };                             /* of one group of linear_bwd_bias */
 
 static const struct mt_attr attrs[] = {
     {"size", MT_ATTR_INT, .min = 1, .max = 1 << 30, .required = 1, .doc = "outputs"},
@@ -95,6 +97,10 @@ static int prepare(struct mt_node *n, struct mt_dev *dev)
                          .in = type},
     };
 
+    char defines[32];
+
+    snprintf(defines, sizeof defines, "-DV=%d %s", mt_dev_vector(dev), mt_dtype_defines(type));
+    MT_TRY(mt_kernel_get(dev, "linear", "linear_bwd_bias", defines, &n->kernel[BWD_BIAS]));
     for (int i = 0; i < MT_MAXGEMM; i++) {
         uint64_t scratch;
 
@@ -117,9 +123,11 @@ static int fwd(const struct mt_node *n, const struct mt_io *io)
 static int bwd_bias(const struct mt_node *n, const struct mt_io *io)
 {
     int64_t R = mt_spec_rows(&io->dout[0].spec), O = mt_spec_last(&io->dout[0].spec);
+    /* Columns of a group, and its size: of cl/linear.cl. */
+    int vector = mt_dev_vector(io->dev), columns = vector > 1 ? 16 : 8;
 
     return mt_launch(io->dev, n->kernel[BWD_BIAS],
-                     mt_groups((uint64_t)((O + COLUMNS - 1) / COLUMNS), MT_WG),
+                     mt_groups((uint64_t)((O + columns - 1) / columns), vector > 1 ? 1 : MT_WG),
                      MT_ARGS(mt_t(&io->dparam[BIAS_PARAM]), mt_t(&io->dout[0]),
                              mt_u32((uint32_t)R), mt_u32((uint32_t)O),
                              mt_u32(io->acc_param >> BIAS_PARAM & 1)));
