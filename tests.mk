@@ -47,6 +47,7 @@ unit_tests += tests/unit/pipe
 unit_tests += tests/unit/prog
 unit_tests += tests/unit/rng
 unit_tests += tests/unit/safetensors
+unit_tests += tests/unit/rivals
 unit_tests += tests/unit/sched
 unit_tests += tests/unit/schedule
 unit_tests += tests/unit/share

@@ -9,7 +9,9 @@
 
 #include "base/ctx.h"
 
+#include <sched.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static int online(void)
@@ -18,6 +20,24 @@ static int online(void)
 
     return n > 0 ? (int)n : 1;
 }
+
+#ifdef CPU_COUNT
+void mt_place_processors(uint64_t *word, int n)
+{
+    cpu_set_t set;
+
+    memset(word, 0, (size_t)n * sizeof *word);
+    for (int i = 0; sched_getaffinity(0, sizeof set, &set) == 0 && i < 64 * n && i < CPU_SETSIZE;
+         i++) {
+        word[i / 64] |= (uint64_t)(CPU_ISSET(i, &set) != 0) << i % 64;
+    }
+}
+#else
+void mt_place_processors(uint64_t *word, int n)
+{
+    memset(word, 0, (size_t)n * sizeof *word);
+}
+#endif
 
 #if MOTLEY_HAVE_HWLOC
 #include <hwloc.h>
@@ -149,8 +169,6 @@ void mt_place_describe(struct mt_ctx *ctx, const char *pci, int cpu, char *buf, 
 }
 
 #else
-
-#include <sched.h>
 
 int mt_place_cores(struct mt_ctx *ctx, int *bound, int *all)
 {

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "config/yaml.h"
+#include "parallel/rivals.h"
 #include "train/outlook.h"
 
 #include <inttypes.h>
@@ -149,20 +150,41 @@ done:
     return st;
 }
 
+/* The numbers of a plan of the ranks that are not beaten, in a job of nrank. */
+static void renumber(struct mt_layout *l, const int *rank, int nrank)
+{
+    l->nrank = nrank;
+    for (int r = 0; r < l->nreplica; r++) {
+        for (int k = 0; k < l->replica[r].nstage; k++) {
+            struct mt_stage *stage = &l->replica[r].stage[k];
+
+            for (int i = 0; i < stage->nrank; i++) {
+                stage->rank[i] = rank[stage->rank[i]];
+            }
+        }
+    }
+}
+
 static int plan(struct mt_session *s, const struct mt_profile *p)
 {
+    struct mt_cluster *able = NULL;
     struct mt_plan_wish wish;
     struct mt_load *load = NULL;
-    int st = MOTLEY_OK;
+    int *rank = NULL, st = MOTLEY_OK;
 
     mt_outlook_wish(s->config, &wish);
+    MT_TRY_OR(done, MT_NEW_N(s->ctx, p->cluster->nrank, &rank));
+    MT_TRY_OR(done, mt_rivals_without(p->cluster, s->rival, rank, &able));
     MT_TRY_OR(done, mt_load_new(s->whole, s->optim, &load));
-    MT_TRY_OR(done, mt_planner_choose(s->whole, load, p->cluster, &wish, &s->planned));
+    MT_TRY_OR(done, mt_planner_choose(s->whole, load, able, &wish, &s->planned));
+    renumber(s->planned->layout, rank, p->cluster->nrank);
     for (int i = 0; i < s->planned->nreason && s->job->info->rank == 0; i++) {
         mt_log(s->ctx, MT_LOG_INFO, "plan", "%s", s->planned->reason[i]);
     }
 done:
     mt_load_free(load);
+    mt_rivals_free(able);
+    mt_free(s->ctx, rank);
     return st;
 }
 
@@ -172,6 +194,7 @@ static int chosen(struct mt_session *s, struct mt_layout **out)
     const struct mt_profile *p = NULL;
 
     MT_TRY(mt_session_profile(s, &p));
+    MT_TRY(mt_session_rivals(s, p));
     MT_TRY(mt_job_agree(s->job, plan(s, p)));
     return mt_job_agree(s->job, mt_layout_copy(s->planned->layout, out));
 }

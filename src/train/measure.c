@@ -6,6 +6,8 @@
 #include "train/session.h"
 
 #include "base/file.h"
+#include "device/place.h"
+#include "parallel/rivals.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -142,6 +144,58 @@ int mt_session_profile_save(struct mt_session *s, const char *path)
     return mt_job_agree(s->job, code);
 }
 
+/* ---- rivals -------------------------------------------------------------------------- */
+
+static int compare(struct mt_session *s, const struct mt_cluster *c, const struct mt_rival *all)
+{
+    double *seconds = NULL;
+    int st = MOTLEY_OK;
+
+    MT_TRY_OR(done, MT_NEW_N(s->ctx, c->nrank, &seconds));
+    MT_TRY_OR(done, MT_NEW_N(s->ctx, c->nrank, &s->rival));
+    for (int r = 0; r < c->nrank; r++) {
+        struct mt_curve curve;
+
+        mt_profile_step(c, s->whole, r, &curve);
+        seconds[r] = mt_curve_at(&curve, (double)s->batch);
+    }
+    mt_rivals(c->nrank, all, seconds, s->rival);
+    for (int r = 0; r < c->nrank && s->job->info->rank == 0; r++) {
+        int by = s->rival[r];
+
+        if (by >= 0) {
+            mt_log(s->ctx, MT_LOG_INFO, "parallel", "rank %d (%s, %s): left out: it computes "
+                   "on the processors of rank %d (%s), which does %.3g times as much with them", r,
+                   s->profile->seat[r].host, s->profile->seat[r].device, by,
+                   s->profile->seat[by].device, seconds[r] / seconds[by]);
+        }
+    }
+done:
+    mt_free(s->ctx, seconds);
+    return st;
+}
+
+/* A rank that was made slower on purpose leaves its processors to others, so it is no rival. */
+int mt_session_rivals(struct mt_session *s, const struct mt_profile *p)
+{
+    const struct mt_dev_info *d = &s->job->taken;
+    struct mt_rival mine = {.host = s->job->info->node}, *all = NULL;
+    int st;
+
+    if (s->rival != NULL) {
+        return MOTLEY_OK;
+    }
+    mine.cpu = d->type == MT_DEV_CPU && slowness(s) <= 1;
+    snprintf(mine.platform, sizeof mine.platform, "%s", d->platform_name);
+    mt_place_processors(mine.processor, MT_RIVAL_WORDS);
+    MT_TRY(mt_job_agree(s->job, MT_NEW_N(s->ctx, s->job->info->size, &all)));
+    MT_TRY_OR(done, mt_comm_allgather(s->job->comm, &mine, sizeof mine, all));
+    MT_TRY_OR(done, mt_job_agree(s->job, compare(s, p->cluster, all)));
+done:
+    mt_free(s->ctx, all);
+    return st;
+}
+
 /* ---- shares -------------------------------------------------------------------------- */
 
 /* Bytes of device memory of a share of so many rows, before scratch is known. */
@@ -199,6 +253,9 @@ static void tell_share(struct mt_session *s, int rank, int64_t rows, int64_t mos
     const struct mt_profile_seat *seat = &s->profile->seat[rank];
     const char *why = rows == most && most < s->batch ? ", all that its memory takes" : "";
 
+    if (s->rival[rank] >= 0) {
+        return;   /* that was told */
+    }
     if (rows == 0) {
         mt_log(s->ctx, MT_LOG_INFO, "parallel", "rank %d (%s, %s): left out: %s%.3g ms, and the "
                "others are done in %.3g ms", rank, seat->host, seat->device,
@@ -255,7 +312,9 @@ int mt_session_auto_shares(struct mt_session *s)
              MOTLEY_ECONFIG, "parallel.shares: auto is for replicas of one rank each: with stages "
              "or divided layers give the shares as numbers, or leave it all to parallel.grid=auto");
     MT_TRY(mt_session_profile(s, &p));
+    MT_TRY(mt_session_rivals(s, p));
     MT_TRY(mt_job_agree(s->job, most_rows(s, &mine)));
+    mine = s->rival[s->job->info->rank] >= 0 ? 0 : mine;
     MT_TRY_OR(done, mt_job_agree(s->job, MT_NEW_N(s->ctx, s->job->info->size, &most)));
     MT_TRY_OR(done, mt_comm_allgather(s->job->comm, &mine, sizeof mine, most));
     MT_TRY_OR(done, mt_job_agree(s->job, divide(s, p->cluster, most)));

@@ -608,6 +608,7 @@ void mt_session_free(struct mt_session *s)
     mt_optim_free(s->optim);
     mt_profile_free(s->profile);
     mt_free(s->ctx, s->found);
+    mt_free(s->ctx, s->rival);
     mt_data_close(s->data);
     mt_free(s->ctx, s->loaded);
     mt_free(s->ctx, s);

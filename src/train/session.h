@@ -48,6 +48,7 @@ struct mt_session {
     struct mt_planned *planned;    /* how the planner came to it; NULL: it was given */
     double *shares;                /* of the layout's replicas */
     double *found;                 /* shares by measured speed; NULL: not asked for */
+    int *rival;                    /* by rank: who beats it (parallel/rivals.h); NULL: not asked */
     int moves;                     /* how often others were asked for (mt_session_reshare) */
     int64_t batch, eval_batch;     /* over all processes */
     struct mt_optim *optim;        /* NULL without training */
@@ -154,6 +155,8 @@ int mt_session_array_save(struct mt_ctx *ctx, const char *path, const float *a, 
 int mt_session_profile(struct mt_session *s, const struct mt_profile **out);
 /* The same as a file, written by rank 0. Collective. */
 int mt_session_profile_save(struct mt_session *s, const char *path);
+/* s->rival from a profile of this job, once. Collective. */
+int mt_session_rivals(struct mt_session *s, const struct mt_profile *p);
 /* With `parallel.shares: auto`: s->found, of the replicas, by measured speed. Collective. */
 int mt_session_auto_shares(struct mt_session *s);
 

@@ -145,7 +145,10 @@ static void show_shares(const struct out *o, const struct mt_session *s)
     }
     for (int r = 0; r < s->job->info->size; r++) {
         mt_layout_where(s->layout, r, &seat);
-        if (seat.replica < 0) {
+        if (seat.replica < 0 && s->rival != NULL && s->rival[r] >= 0) {
+            line(o, "  rank %d: left out: rank %d does more with the same processors", r,
+                 s->rival[r]);
+        } else if (seat.replica < 0) {
             line(o, "  rank %d: left out", r);
         }
     }
