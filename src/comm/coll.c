@@ -49,24 +49,28 @@ struct mt_reduce {
     int most, requests;     /* most: ranks of the largest group */
     int64_t max;            /* floats */
     int active;
-    struct mt_group group;  /* of the sum under way */
-    int me, size, tag;
+    struct mt_part part;    /* of the sum under way */
+    int tag;
     float *data;
     int64_t n, next;        /* floats; those already given to a lane */
     int64_t chunk;
     int turn;               /* lane that gets the next chunk */
     int peer;               /* rank last found missing */
     struct lane lane[LANES];
+    const float **from;     /* by position in the group */
+    const struct mt_share *share;
+    struct mt_direct *direct;
+    int beside;             /* the sum under way is direct */
 };
 
-static int64_t part_lo(int64_t n, int j, int size)
+int64_t mt_part_lo(int64_t n, int j, int size)
 {
     return n / size * j + n % size * j / size;
 }
 
 static int64_t part_len(int64_t n, int j, int size)
 {
-    return part_lo(n, j + 1, size) - part_lo(n, j, size);
+    return mt_part_lo(n, j + 1, size) - mt_part_lo(n, j, size);
 }
 
 /* The same on all ranks of a group. */
@@ -78,14 +82,14 @@ static int64_t chunk_of(int size, int64_t n)
     return chunk < n ? chunk : n;
 }
 
-static int rank_of(const struct mt_reduce *r, int j)
+int mt_part_rank(const struct mt_part *p, int j)
 {
-    return r->group.rank != NULL ? r->group.rank[j] : j;
+    return p->group.rank != NULL ? p->group.rank[j] : j;
 }
 
-static int adds(const struct mt_reduce *r, int j)
+int mt_part_adds(const struct mt_part *p, int j)
 {
-    return r->group.adds == NULL || r->group.adds[j];
+    return p->group.adds == NULL || p->group.adds[j];
 }
 
 int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int most, int64_t max,
@@ -103,6 +107,7 @@ int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int most, int64_t max,
     r->most = most;
     r->max = max;
     r->peer = -1;
+    MT_TRY_OR(fail, MT_NEW_N(ctx, most, &r->from));
     for (int i = 0; i < LANES && most > 1; i++) {
         struct lane *l = &r->lane[i];
 
@@ -121,12 +126,23 @@ fail:
     return st;
 }
 
+int mt_reduce_beside(struct mt_reduce *r, const struct mt_share *share)
+{
+    MT_TRY(mt_direct_new(r->ctx, r->comm, share, r->most, &r->direct));
+    r->share = share;
+    return MOTLEY_OK;
+}
+
 static void drop(struct mt_reduce *r)
 {
+    if (r->beside) {
+        mt_direct_drop(r->direct);
+        r->beside = 0;
+    }
     for (int i = 0; i < LANES; i++) {
         struct lane *l = &r->lane[i];
 
-        for (int j = 0; l->chunk != NULL && j < r->size; j++) {
+        for (int j = 0; l->chunk != NULL && j < r->part.size; j++) {
             mt_comm_cancel(r->comm, l->pair[j].send_part);
             mt_comm_cancel(r->comm, l->pair[j].recv_part);
             mt_comm_cancel(r->comm, l->pair[j].send_sum);
@@ -148,15 +164,17 @@ void mt_reduce_free(struct mt_reduce *r)
         mt_free(r->ctx, r->lane[i].got);
     }
     mt_comm_reserve(r->comm, -r->requests);
+    mt_direct_free(r->direct);
+    mt_free(r->ctx, r->from);
     mt_free(r->ctx, r);
 }
 
 /* The numbers of position `from` for the own part. */
 static float *got_of(const struct mt_reduce *r, const struct lane *l, int from)
 {
-    int slot = from < r->me ? from : from - 1;
+    int slot = from < r->part.me ? from : from - 1;
 
-    return l->got + (int64_t)slot * part_len(l->n, r->me, r->size);
+    return l->got + (int64_t)slot * part_len(l->n, r->part.me, r->part.size);
 }
 
 /* Chunks share two tags: their parts leave in the order of the chunks, on all ranks the same, and
@@ -164,8 +182,8 @@ static float *got_of(const struct mt_reduce *r, const struct lane *l, int from)
 static int message(const struct mt_reduce *r, float *data, int64_t n, int j, int what, int recv,
                    int *req)
 {
-    MT_TRY(mt_comm_start(r->comm, data, (size_t)n * sizeof *data, rank_of(r, j), r->tag + what,
-                         recv, req));
+    MT_TRY(mt_comm_start(r->comm, data, (size_t)n * sizeof *data, mt_part_rank(&r->part, j),
+                         r->tag + what, recv, req));
     return MOTLEY_OK;
 }
 
@@ -173,7 +191,7 @@ static int message(const struct mt_reduce *r, float *data, int64_t n, int j, int
  * not all ranks send to the same one. Parts without numbers make no message. */
 static int begin(struct mt_reduce *r, struct lane *l)
 {
-    int size = r->size, me = r->me;
+    int size = r->part.size, me = r->part.me;
 
     l->chunk = r->data + r->next;
     l->n = r->n - r->next < r->chunk ? r->n - r->next : r->chunk;
@@ -186,12 +204,12 @@ static int begin(struct mt_reduce *r, struct lane *l)
         int to = (me + i) % size, from = (me - i + size) % size;
         int64_t mine = part_len(l->n, me, size), theirs = part_len(l->n, to, size);
 
-        if (mine > 0 && adds(r, from)) {
+        if (mine > 0 && mt_part_adds(&r->part, from)) {
             MT_TRY(message(r, got_of(r, l, from), mine, from, TAG_PART, 1,
                            &l->pair[from].recv_part));
         }
-        if (theirs > 0 && adds(r, me)) {
-            MT_TRY(message(r, l->chunk + part_lo(l->n, to, size), theirs, to, TAG_PART, 0,
+        if (theirs > 0 && mt_part_adds(&r->part, me)) {
+            MT_TRY(message(r, l->chunk + mt_part_lo(l->n, to, size), theirs, to, TAG_PART, 0,
                            &l->pair[to].send_part));
         }
     }
@@ -213,30 +231,36 @@ static void add(float *restrict sum, const float *restrict x, int m)
     }
 }
 
+void mt_add_in_order(int64_t n, int nfrom, const float *const *from, int nto, float *const *to)
+{
+    float sum[ADD_FLOATS];
+
+    for (int64_t lo = 0; lo < n; lo += ADD_FLOATS) {
+        int m = (int)(n - lo < ADD_FLOATS ? n - lo : ADD_FLOATS);
+
+        memcpy(sum, from[0] + lo, (size_t)m * sizeof *sum);
+        for (int j = 1; j < nfrom; j++) {
+            add(sum, from[j] + lo, m);
+        }
+        for (int j = 0; j < nto; j++) {
+            memcpy(to[j] + lo, sum, (size_t)m * sizeof *sum);
+        }
+    }
+}
+
 /* The own part of the chunk becomes the sum. */
 static void add_parts(const struct mt_reduce *r, const struct lane *l)
 {
-    float *own = l->chunk + part_lo(l->n, r->me, r->size), sum[ADD_FLOATS];
-    int64_t n = part_len(l->n, r->me, r->size);
+    const struct mt_part *p = &r->part;
+    float *own = l->chunk + mt_part_lo(l->n, p->me, p->size);
+    int n = 0;
 
-    for (int64_t lo = 0; lo < n; lo += ADD_FLOATS) {
-        int m = (int)(n - lo < ADD_FLOATS ? n - lo : ADD_FLOATS), first = 1;
-
-        for (int j = 0; j < r->size; j++) {
-            const float *x = (j == r->me ? own : got_of(r, l, j)) + lo;
-
-            if (!adds(r, j)) {
-                continue;
-            }
-            if (first) {
-                memcpy(sum, x, (size_t)m * sizeof *sum);
-            } else {
-                add(sum, x, m);
-            }
-            first = 0;
+    for (int j = 0; j < p->size; j++) {
+        if (mt_part_adds(p, j)) {
+            r->from[n++] = j == p->me ? own : got_of(r, l, j);
         }
-        memcpy(own + lo, sum, (size_t)m * sizeof *sum);
     }
+    mt_add_in_order(part_len(l->n, p->me, p->size), n, r->from, 1, &own);
 }
 
 /* *left: counted up if the request goes on. */
@@ -255,7 +279,7 @@ static int check(struct mt_reduce *r, int *req, int j, int *left)
         *req = -1;
     } else {
         ++*left;
-        r->peer = rank_of(r, j);
+        r->peer = mt_part_rank(&r->part, j);
     }
     return MOTLEY_OK;
 }
@@ -263,7 +287,7 @@ static int check(struct mt_reduce *r, int *req, int j, int *left)
 /* older: the lane with the chunk before, NULL: that one is done. */
 static int advance(struct mt_reduce *r, struct lane *l, const struct lane *older)
 {
-    int size = r->size, me = r->me;
+    int size = r->part.size, me = r->part.me;
     int64_t mine = part_len(l->n, me, size);
     int sending = 0, missing = 0;
 
@@ -280,7 +304,7 @@ static int advance(struct mt_reduce *r, struct lane *l, const struct lane *older
         if (!p->asked && p->send_part < 0 && (older == NULL || older->pair[j].asked)) {
             p->asked = 1;
             if (theirs > 0) {
-                MT_TRY(message(r, l->chunk + part_lo(l->n, j, size), theirs, j, TAG_SUM, 1,
+                MT_TRY(message(r, l->chunk + mt_part_lo(l->n, j, size), theirs, j, TAG_SUM, 1,
                                &p->recv_sum));
             }
         }
@@ -299,7 +323,7 @@ static int advance(struct mt_reduce *r, struct lane *l, const struct lane *older
             for (int i = 1; i < size && mine > 0; i++) {
                 int to = (me + i) % size;
 
-                MT_TRY(message(r, l->chunk + part_lo(l->n, me, size), mine, to, TAG_SUM, 0,
+                MT_TRY(message(r, l->chunk + mt_part_lo(l->n, me, size), mine, to, TAG_SUM, 0,
                                &l->pair[to].send_sum));
                 sending++;
             }
@@ -316,47 +340,85 @@ static int find_me(struct mt_reduce *r)
 {
     int rank = r->comm->info.rank, adding = 0;
 
-    r->me = -1;
-    for (int j = 0; j < r->size; j++) {
-        r->me = rank_of(r, j) == rank ? j : r->me;
-        adding += adds(r, j);
+    r->part.me = -1;
+    for (int j = 0; j < r->part.size; j++) {
+        r->part.me = mt_part_rank(&r->part, j) == rank ? j : r->part.me;
+        adding += mt_part_adds(&r->part, j);
     }
-    MT_CHECK(r->me >= 0 && adding > 0, MOTLEY_EARG,
-             "sum over %d ranks: rank %d is %s, %d of them add", r->size, rank,
-             r->me < 0 ? "none of them" : "one of them", adding);
+    MT_CHECK(r->part.me >= 0 && adding > 0, MOTLEY_EARG,
+             "sum over %d ranks: rank %d is %s, %d of them add", r->part.size, rank,
+             r->part.me < 0 ? "none of them" : "one of them", adding);
     return MOTLEY_OK;
 }
 
-int mt_reduce_start(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
-                    int64_t n)
+/* Checks and notes what a sum is. */
+static int prepare(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
+                   int64_t n)
 {
-    int st;
-
     MT_CHECK(!r->active, MOTLEY_EARG, "sum over ranks: the one before is not finished");
     MT_CHECK(n >= 0 && n <= r->max, MOTLEY_EARG, "sum over ranks: %lld numbers, at most %lld",
              (long long)n, (long long)r->max);
     MT_CHECK(tag >= 0 && tag < MT_TAGS_REDUCE, MOTLEY_EARG,
              "sum over ranks: tag %d is not in 0..%d", tag, MT_TAGS_REDUCE - 1);
-    r->group = group != NULL ? *group : (struct mt_group){.n = r->comm->info.size};
-    r->size = r->group.n;
-    MT_CHECK(r->size >= 1 && r->size <= r->most, MOTLEY_EARG,
-             "sum over %d ranks, at most %d", r->size, r->most);
+    r->part.group = group != NULL ? *group : (struct mt_group){.n = r->comm->info.size};
+    r->part.size = r->part.group.n;
+    MT_CHECK(r->part.size >= 1 && r->part.size <= r->most, MOTLEY_EARG,
+             "sum over %d ranks, at most %d", r->part.size, r->most);
     MT_TRY(find_me(r));
-    r->active = 1;
     r->tag = MT_TAG_REDUCE + TAGS * tag;
     r->data = data;
     r->n = n;
-    r->next = r->size > 1 ? 0 : n;   /* the sum of one */
-    r->chunk = chunk_of(r->size, n);
+    r->next = r->part.size > 1 ? 0 : n;   /* the sum of one */
+    r->chunk = chunk_of(r->part.size, n);
     r->turn = 0;
     r->peer = -1;
-    for (int i = 0; i < LANES && r->next < n; i++) {
+    return MOTLEY_OK;
+}
+
+static int send_parts(struct mt_reduce *r)
+{
+    int st;
+
+    r->active = 1;
+    for (int i = 0; i < LANES && r->next < r->n; i++) {
         MT_TRY_OR(fail, begin(r, &r->lane[i]));
     }
     return MOTLEY_OK;
 fail:
     drop(r);
     return st;
+}
+
+int mt_reduce_start(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
+                    int64_t n)
+{
+    MT_TRY(prepare(r, group, tag, data, n));
+    MT_TRY(send_parts(r));
+    return MOTLEY_OK;
+}
+
+/* All of the group on this host, and this host shares. */
+static int is_beside(const struct mt_reduce *r)
+{
+    int all = r->direct != NULL && r->part.size > 1;
+
+    for (int j = 0; j < r->part.size && all; j++) {
+        all = mt_share_of(r->share, mt_part_rank(&r->part, j), 0, 1) != NULL;
+    }
+    return all;
+}
+
+int mt_reduce_start_at(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
+                       int64_t n, uint64_t off)
+{
+    MT_TRY(prepare(r, group, tag, data, n));
+    if (is_beside(r)) {
+        MT_TRY(mt_direct_start(r->direct, &r->part, r->tag, data, n, off));
+        r->active = r->beside = 1;
+    } else {
+        MT_TRY(send_parts(r));
+    }
+    return MOTLEY_OK;
 }
 
 /* Chunks go to the lanes strictly in turn, so the oldest is in the lane that is next. */
@@ -367,6 +429,11 @@ int mt_reduce_test(struct mt_reduce *r, int *done)
 
     MT_CHECK(r->active, MOTLEY_EARG, "sum over ranks: none was started");
     r->peer = -1;
+    if (r->beside) {
+        MT_TRY_OR(fail, mt_direct_test(r->direct, done, &r->peer));
+        r->active = r->beside = !*done;
+        return MOTLEY_OK;
+    }
     for (int i = 0; i < LANES; i++) {
         struct lane *l = &r->lane[(r->turn + i) % LANES];
 

@@ -83,6 +83,17 @@ int mt_comm_look(struct mt_comm *c, double seconds_waited, int peer);
 /* Ends all processes of the job at once with this exit code; prints nothing. Does not return. */
 void mt_comm_abort(struct mt_comm *c, int exit_code);
 
+/* ---- share.c -----------------------------------------------------------------------------
+ * Memory of each rank that the others of its host can read and write. */
+struct mt_share;
+
+/* bytes: of the own memory, which is zero and begins at a page. Where one rank of a host cannot
+ * have it (no shared memory, or not enough), no rank of that host has. Gives *out. Collective. */
+int mt_share_new(struct mt_ctx *ctx, struct mt_comm *c, uint64_t bytes, struct mt_share **out);
+void mt_share_free(struct mt_share *s);
+/* Memory of a rank at [off, off + bytes); NULL: not on this host, not shared, not so long. */
+void *mt_share_of(const struct mt_share *s, int rank, uint64_t off, uint64_t bytes);
+
 /* ---- coll.c ------------------------------------------------------------------------------
  * Sum of float arrays over some ranks, not blocking, in rank order: element e of the result is
  * (((r0 + r1) + r2) + ...), the same bits on every rank and in every run. Each rank adds one part
@@ -107,6 +118,14 @@ void mt_reduce_free(struct mt_reduce *r);
  * the same time; those of one tag start in the same order everywhere. */
 int mt_reduce_start(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
                     int64_t n);
+/* Sums may go through shared memory from now on; all ranks of a group say so, or none. share:
+ * borrowed. */
+int mt_reduce_beside(struct mt_reduce *r, const struct mt_share *share);
+/* As mt_reduce_start, for an array that has a place of its own in the memory that this rank shares,
+ * `off` bytes from its start: if data points there nothing is copied, else to there and back. Where
+ * the group is not of one host, or that shares nothing, it is mt_reduce_start. */
+int mt_reduce_start_at(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
+                       int64_t n, uint64_t off);
 int mt_reduce_test(struct mt_reduce *r, int *done);   /* makes progress */
 int mt_reduce_peer(const struct mt_reduce *r);        /* a rank that is being waited for, or -1 */
 

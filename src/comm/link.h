@@ -87,6 +87,30 @@ int mt_mpi_open(struct mt_comm *c, void *mpi);
 void mt_watch_card(struct mt_card *card);            /* pid, start, host of this process */
 void mt_watch_peers(struct mt_comm *c);              /* find out who can be seen */
 
+/* coll.c: the ranks that take part in a sum, named by their position in the group. */
+struct mt_part {
+    struct mt_group group;
+    int me, size;
+};
+int mt_part_rank(const struct mt_part *p, int j);    /* of the job */
+int mt_part_adds(const struct mt_part *p, int j);
+/* Part j of n numbers is [lo(j), lo(j + 1)). */
+int64_t mt_part_lo(int64_t n, int j, int size);
+/* Each array of `to` gets from[0] + from[1] + ...; an array may be in both. */
+void mt_add_in_order(int64_t n, int nfrom, const float *const *from, int nto, float *const *to);
+
+/* direct.c */
+struct mt_direct;
+int mt_direct_new(struct mt_ctx *ctx, struct mt_comm *c, const struct mt_share *share, int most,
+                  struct mt_direct **out);
+void mt_direct_free(struct mt_direct *d);
+/* tag: of the wire, and the one behind it. off: bytes into the own memory of the share, where data
+ * lies or is copied. */
+int mt_direct_start(struct mt_direct *d, const struct mt_part *part, int tag, float *data,
+                    int64_t n, uint64_t off);
+int mt_direct_test(struct mt_direct *d, int *done, int *peer);
+void mt_direct_drop(struct mt_direct *d);            /* forgets a sum under way */
+
 /* As send and recv, with a tag of the wire. */
 int mt_comm_start(struct mt_comm *c, void *data, size_t bytes, int peer, int tag, int recv,
                   int *req);

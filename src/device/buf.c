@@ -76,12 +76,12 @@ static int make_guarded(struct mt_buf *b, cl_mem_flags flags, uint64_t bytes)
 }
 
 /* Drivers reserve memory at the first use; use it now, so that a lack of it shows here. */
-static int make_plain(struct mt_buf *b, cl_mem_flags flags, uint64_t bytes)
+static int make_plain(struct mt_buf *b, cl_mem_flags flags, void *at, uint64_t bytes)
 {
     struct mt_dev *dev = b->dev;
     cl_int code;
 
-    b->mem = clCreateBuffer(dev->context, flags, (size_t)bytes, NULL, &code);
+    b->mem = clCreateBuffer(dev->context, flags, (size_t)bytes, at, &code);
     MT_CL_DID(dev, "clCreateBuffer", code);
     MT_TRY(fill_words(dev, b->mem, 0, 4, 0));
     MT_CL(dev, clFinish(dev->queue[MT_QUEUE_COMPUTE]));
@@ -99,7 +99,8 @@ static void release(struct mt_buf *b)
     mt_free(b->dev->ctx, b);
 }
 
-int mt_buf_new(struct mt_dev *dev, uint64_t bytes, const char *what, struct mt_buf **out)
+int mt_buf_new_at(struct mt_dev *dev, void *at, uint64_t bytes, const char *what,
+                  struct mt_buf **out)
 {
     struct mt_buf *b = NULL;
     uint64_t room = bytes < 4 ? 4 : bytes;   /* OpenCL knows no empty buffer */
@@ -111,13 +112,13 @@ int mt_buf_new(struct mt_dev *dev, uint64_t bytes, const char *what, struct mt_b
     b->dev = dev;
     b->bytes = bytes;
     snprintf(b->what, sizeof b->what, "%s", what);
-    if (dev->info.unified) {
-        flags |= CL_MEM_ALLOC_HOST_PTR;   /* memory that the host can map without a copy */
+    if (dev->info.unified) {   /* memory that the host can map without a copy */
+        flags |= at != NULL && !dev->guard ? CL_MEM_USE_HOST_PTR : CL_MEM_ALLOC_HOST_PTR;
     }
     if (dev->guard) {
         MT_TRY_OR(fail, make_guarded(b, flags, room));
     } else {
-        MT_TRY_OR(fail, make_plain(b, flags, room));
+        MT_TRY_OR(fail, make_plain(b, flags, flags & CL_MEM_USE_HOST_PTR ? at : NULL, room));
     }
     b->next = dev->bufs;
     if (b->next != NULL) {
@@ -133,6 +134,12 @@ fail:
     mt_err_prefix("%s (%" PRIu64 " bytes beside %" PRIu64 " in use): ", what, bytes,
                   dev->allocated_bytes);
     return st;
+}
+
+int mt_buf_new(struct mt_dev *dev, uint64_t bytes, const char *what, struct mt_buf **out)
+{
+    MT_TRY(mt_buf_new_at(dev, NULL, bytes, what, out));
+    return MOTLEY_OK;
 }
 
 void mt_buf_free(struct mt_buf *b)

@@ -15,6 +15,10 @@ struct mt_window;
 /* what: for error messages ("parameters", "arena 0"). The limits of one allocation and of the
  * device are checked and named. Contents are undefined. Gives *buf. */
 int mt_buf_new(struct mt_dev *dev, uint64_t bytes, const char *what, struct mt_buf **buf);
+/* The same in memory of the caller, which stays as long as the buffer, where the device can use
+ * it: then windows show the buffer there. at: begins at a page; NULL: mt_buf_new. */
+int mt_buf_new_at(struct mt_dev *dev, void *at, uint64_t bytes, const char *what,
+                  struct mt_buf **buf);
 void mt_buf_free(struct mt_buf *buf);
 uint64_t mt_buf_bytes(const struct mt_buf *buf);
 

@@ -24,11 +24,10 @@ uint64_t mt_store_bytes(const struct mt_graph *g, const struct mt_optim *optim)
            copy * g->param_size;
 }
 
-static int check_room(struct mt_dev *dev, const struct mt_graph *g, const struct mt_optim *optim,
-                      uint64_t more)
+static int check_room(struct mt_dev *dev, const struct mt_graph *g, const struct mt_optim *optim)
 {
     const struct mt_dev_info *info = mt_dev_info(dev);
-    uint64_t need = mt_store_bytes(g, optim) + more;
+    uint64_t need = mt_store_bytes(g, optim);
 
     MT_CHECK(info->memory_bytes == 0 || need <= info->memory_bytes, MOTLEY_EDEV,
              "the network has %" PRId64 " weights; with gradients and optimizer state it needs %"
@@ -69,15 +68,28 @@ static int new_zeroed(struct mt_dev *dev, uint64_t elements, const char *what,
     return mt_buf_fill(*buf, 0, bytes, 0);
 }
 
+uint64_t mt_store_grad_bytes(const struct mt_graph *g)
+{
+    return (g->param_size + MT_FLAT_ALIGN) * sizeof(float);
+}
+
+static int new_gradients(struct mt_store *s, const struct mt_graph *g, void *at)
+{
+    uint64_t bytes = mt_store_grad_bytes(g);
+
+    MT_TRY(mt_buf_new_at(s->dev, at, bytes, "gradients", &s->grad));
+    return mt_buf_fill(s->grad, 0, bytes, 0);
+}
+
 int mt_store_new(struct mt_dev *dev, const struct mt_graph *g, const struct mt_optim *optim,
-                 uint64_t more, struct mt_store **out)
+                 void *grad, struct mt_store **out)
 {
     struct mt_store *s = NULL;
     int st;
 
     MT_CHECK(mt_graph_weights(g) > 0 || g->value[g->output].needs_grad, MOTLEY_ECONFIG,
              "the network has no weights to train");
-    MT_TRY(check_room(dev, g, optim, more));
+    MT_TRY(check_room(dev, g, optim));
     MT_TRY(MT_NEW(g->ctx, &s));
     s->ctx = g->ctx;
     s->dev = dev;
@@ -96,7 +108,7 @@ int mt_store_new(struct mt_dev *dev, const struct mt_graph *g, const struct mt_o
         MT_TRY_OR(fail, new_zeroed(dev, s->state_size, "running state", &s->state));
     }
     if (optim != NULL) {
-        MT_TRY_OR(fail, new_zeroed(dev, s->size + MT_FLAT_ALIGN, "gradients", &s->grad));
+        MT_TRY_OR(fail, new_gradients(s, g, grad));
         for (int i = 0; i < optim->kind->nslots; i++) {
             MT_TRY_OR(fail, new_zeroed(dev, s->size, "optimizer state", &s->slot[i]));
         }

@@ -34,9 +34,11 @@ struct mt_store {
 };
 
 /* optim NULL: weights only (evaluation, prediction). Memory is checked against the device before
- * any of it is allocated: `more` bytes are what the caller will need besides. Gives *out. */
+ * any of it is allocated. grad: memory of the caller for the gradients, mt_store_grad_bytes long,
+ * which is used where the device can (mt_buf_new_at); NULL: none. Gives *out. */
 int mt_store_new(struct mt_dev *dev, const struct mt_graph *g, const struct mt_optim *optim,
-                 uint64_t more, struct mt_store **out);
+                 void *grad, struct mt_store **out);
+uint64_t mt_store_grad_bytes(const struct mt_graph *g);
 void mt_store_free(struct mt_store *s);
 uint64_t mt_store_bytes(const struct mt_graph *g, const struct mt_optim *optim);
 

@@ -74,6 +74,20 @@ static void trace_sum(struct mt_dp *dp, int i)
                  dp->bucket[i].begun, mt_trace_now());
 }
 
+/* Gradients have a place in the memory that ranks of a host share, the one of the store. */
+static int start_sum(struct mt_dp *dp, int i)
+{
+    struct bucket *b = &dp->bucket[i];
+    struct mt_reduce *flight = dp->flight[i % FLIGHTS];
+    float *data = mt_window_host(b->window);
+
+    if (i < dp->ngrad) {
+        return mt_reduce_start_at(flight, b->group, b->tag, data, (int64_t)length(b),
+                                  b->range.lo * sizeof *data);
+    }
+    return mt_reduce_start(flight, b->group, b->tag, data, (int64_t)length(b));
+}
+
 /* The sums begin in the order of the buckets, on every rank the same; a flight is taken again
  * when the bucket before on it is done. */
 static int begin_sums(struct mt_dp *dp)
@@ -90,8 +104,7 @@ static int begin_sums(struct mt_dp *dp)
             break;
         }
         b->begun = dp->ctx->trace != NULL ? mt_trace_now() : 0;
-        MT_TRY(mt_reduce_start(dp->flight[dp->next % FLIGHTS], b->group, b->tag,
-                               mt_window_host(b->window), (int64_t)length(b)));
+        MT_TRY(start_sum(dp, dp->next));
         b->state = SUMMING;
         if (dp->flying++ == 0) {
             dp->flying_since = mt_comm_clock();
@@ -357,7 +370,7 @@ static int make_buckets(struct mt_dp *dp, int clip)
     return MOTLEY_OK;
 }
 
-static int make_flights(struct mt_dp *dp, struct mt_comm *comm)
+static int make_flights(struct mt_dp *dp, struct mt_comm *comm, const struct mt_share *share)
 {
     for (int f = 0; f < FLIGHTS && f < dp->n; f++) {
         uint64_t longest = 0;
@@ -371,6 +384,9 @@ static int make_flights(struct mt_dp *dp, struct mt_comm *comm)
             most = n > most ? n : most;
         }
         MT_TRY(mt_reduce_new(dp->ctx, comm, most, (int64_t)longest, &dp->flight[f]));
+        if (share != NULL) {
+            MT_TRY(mt_reduce_beside(dp->flight[f], share));
+        }
     }
     return MOTLEY_OK;
 }
@@ -393,7 +409,7 @@ int mt_dp_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
     MT_TRY_OR(fail, mt_cuts_init(opt->whole, g, opt->layout, info->rank, info->size, steps,
                                  most > 0 ? most : MT_FLAT_ALIGN, &dp->cuts));
     MT_TRY_OR(fail, make_buckets(dp, opt->clip));
-    MT_TRY_OR(fail, make_flights(dp, comm));
+    MT_TRY_OR(fail, make_flights(dp, comm, opt->share));
     MT_TRY_OR(fail, edit(dp, g, steps, opt->clip));
     MT_TRY_OR(fail, mt_wire_join(wire, progress, dp));
     *out = dp;

@@ -34,10 +34,11 @@ struct mt_dp_opt {
     int clip;
     const struct mt_layout *layout;   /* NULL: every rank has all and its own samples */
     const struct mt_graph *whole;     /* the network of the layout */
+    const struct mt_share *share;     /* where gradients lie, or may; NULL: messages only */
 };
 
 /* Edits a list for a job of more than one process. wire: borrowed, joined; layout and whole are
- * not kept. Gives *out. */
+ * not kept, share is borrowed. Gives *out. */
 int mt_dp_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
               const struct mt_graph *g, const struct mt_dp_opt *opt, struct mt_steps *steps,
               struct mt_dp **out);
@@ -129,6 +130,7 @@ struct mt_par_opt {
     int sums;                         /* gradients travel: training */
     const struct mt_layout *layout;   /* NULL: every rank has all and its own samples */
     const struct mt_graph *whole;     /* the network of the layout */
+    const struct mt_share *share;     /* of gradients, borrowed; NULL: none */
 };
 
 /* The graph of one rank of a layout (NULL: it has everything): divided, held. Takes whole, also

@@ -10,7 +10,8 @@
 
 #include <string.h>
 
-#define PLACES 4   /* one that a step reads, one opening behind it, two ahead */
+#define AHEAD  2              /* places that the loader has been given and no step has taken */
+#define PLACES (AHEAD + 3)    /* with one that a step reads, one opening behind it, one open */
 
 enum state { FREE, OPENING, ASKED, TAKEN };
 
@@ -182,10 +183,13 @@ static int hand_over(struct mt_feed *f, struct place *p, int wait)
     return MOTLEY_OK;
 }
 
-/* In the order in which they were asked for: tickets are waited for in that order. */
+/* In the order in which they were asked for: tickets are waited for in that order. No more than
+ * AHEAD, so that each step, by taking one, has one loaded: where loader and device share a core, a
+ * rank that loads two batches in one step and none in the next is waited for by the others in the
+ * first, and waits for them in the second. */
 static int hand_over_ready(struct mt_feed *f)
 {
-    for (int i = 0; i < f->asked; i++) {
+    for (int i = 0; i < f->asked && i < AHEAD; i++) {
         struct place *p = &f->place[(f->head + i) % PLACES];
 
         MT_TRY(hand_over(f, p, 0));
@@ -240,7 +244,6 @@ int mt_feed_take(struct mt_feed *f, struct mt_tensor *x, struct mt_tensor *y)
 
     MT_BUG_IF(f->asked == 0);
     MT_TRY(hand_over(f, p, 1));
-    MT_TRY(hand_over_ready(f));
     if (has_any(f, p)) {
         int64_t from = mt_trace_now(), to;
 
@@ -253,7 +256,7 @@ int mt_feed_take(struct mt_feed *f, struct mt_tensor *x, struct mt_tensor *y)
     give_tensors(f, p, x, y);
     take_place(f, f->head);
     f->asked--;
-    return MOTLEY_OK;
+    return hand_over_ready(f);
 }
 
 int mt_feed_put(struct mt_feed *f, const float *x, const void *y, int64_t rows,

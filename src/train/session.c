@@ -319,7 +319,7 @@ static int add_passes(struct mt_session *s, struct mt_task *t, int sums)
 {
     struct mt_par_opt opt = {.bucket_bytes = s->config->parallel.bucket_bytes, .sums = sums,
                              .clip = needs_norm(s, t->graph), .layout = s->layout,
-                             .whole = s->whole};
+                             .whole = s->whole, .share = s->share};
 
     return mt_par_new(s->job->dev, s->job->comm, t->graph, &opt, &t->steps, &t->par);
 }
@@ -338,17 +338,28 @@ static int start_shared(struct mt_session *s)
     return MOTLEY_OK;
 }
 
+static int bind_optim(struct mt_session *s, const struct mt_graph *g)
+{
+    if (s->optim != NULL) {
+        s->optim->storage = g->storage;
+        MT_TRY(mt_optim_bind(s->optim, s->job->dev));
+    }
+    return MOTLEY_OK;
+}
+
 static int start_all(struct mt_session *s)
 {
     const struct mt_graph *g = s->train.graph != NULL  ? s->train.graph
                                : s->eval.graph != NULL ? s->eval.graph
                                                        : s->predict.graph;
+    void *grad = NULL;
 
-    if (s->optim != NULL) {
-        s->optim->storage = g->storage;
-        MT_TRY(mt_optim_bind(s->optim, s->job->dev));
+    MT_TRY(mt_job_agree(s->job, bind_optim(s, g)));
+    if (s->optim != NULL && s->job->info->size > 1) {
+        MT_TRY(mt_share_new(s->ctx, s->job->comm, mt_store_grad_bytes(g), &s->share));
+        grad = mt_share_of(s->share, s->job->info->rank, 0, mt_store_grad_bytes(g));
     }
-    MT_TRY(mt_store_new(s->job->dev, g, s->optim, 0, &s->store));
+    MT_TRY(mt_store_new(s->job->dev, g, s->optim, grad, &s->store));
     MT_TRY(mt_store_init(s->store, g, s->config->seed));
     MT_TRY(mt_store_set_loss_scale(s->store, s->config->train.loss_scale, 0));
     MT_TRY(start_shared(s));
@@ -601,6 +612,7 @@ void mt_session_free(struct mt_session *s)
     free_task(&s->train);
     mt_graph_free(s->first);
     mt_store_free(s->store);
+    mt_share_free(s->share);
     mt_layout_free(s->layout);
     mt_planned_free(s->planned);
     mt_free(s->ctx, s->shares);

@@ -52,6 +52,7 @@ struct mt_session {
     int moves;                     /* how often others were asked for (mt_session_reshare) */
     int64_t batch, eval_batch;     /* over all processes */
     struct mt_optim *optim;        /* NULL without training */
+    struct mt_share *share;        /* where gradients lie, or may; NULL: one process, no training */
     struct mt_store *store;
     struct mt_task train, eval, predict;
     struct mt_graph *first;        /* of training, before shares moved; NULL: they never did */

@@ -1,14 +1,18 @@
 /* coll.c -- proves: mt_reduce gives the bits of ((r0 + r1) + r2) + ... on every rank, for lengths
  * from 0 to several chunks, for lengths below the number of ranks, several sums in flight at once
  * and one after the other, for groups of some ranks and with members that only receive; it asks
- * for no memory after mt_reduce_new and writes nothing outside. mt_collect brings the parts of all
- * ranks, in the order of the group, for parts of any length.
- * Ranks: 1 2 3 4 */
+ * for no memory after mt_reduce_new and writes nothing outside; so do sums in memory that the ranks
+ * share, of arrays that lie there and of arrays that do not, and no name of it is left. mt_collect
+ * brings the parts of all ranks, in the order of the group, for parts of any length.
+ * Ranks: 1 2 3 4 5 */
+#define _POSIX_C_SOURCE 200809L
 #include "job.h"
 
 #include "base/rng.h"
 
+#include <dirent.h>
 #include <math.h>
+#include <unistd.h>
 
 enum { FLIGHT = 3, GUARD = 4 };
 
@@ -81,8 +85,23 @@ static void finish(struct job *j, struct mt_reduce *const *r, const int *order, 
     }
 }
 
+/* A sum is started by messages (share NULL), or in shared memory, `off` bytes from its start. */
+struct how {
+    struct mt_share *share;
+    uint64_t off;
+};
+
+static int start(const struct how *how, struct mt_reduce *r, const struct mt_group *group, int tag,
+                 float *x, int64_t n)
+{
+    if (how->share != NULL) {
+        return mt_reduce_start_at(r, group, tag, x, n, how->off);
+    }
+    return mt_reduce_start(r, group, tag, x, n);
+}
+
 /* The ranks but the first one, and all ranks of which only every other one adds. */
-static void some(struct job *j, struct mt_reduce *r, float *x, int64_t n)
+static void some(struct job *j, const struct how *how, struct mt_reduce *r, float *x, int64_t n)
 {
     int rank[64];
     char adds[64], others[64];
@@ -96,14 +115,14 @@ static void some(struct job *j, struct mt_reduce *r, float *x, int64_t n)
     }
     fill(j, x, n, 5);
     if (j->rank > 0) {
-        JOB_DO(j, mt_reduce_start(r, &rest, 7, x, n));
+        JOB_DO(j, start(how, r, &rest, 7, x, n));
         finish(j, &r, (const int[]){0}, 1);
         compare(j, x, n, 5, others);
     } else {
-        JOB_CHECK(j, mt_reduce_start(r, &rest, 7, x, n) == MOTLEY_EARG, "not one of them");
+        JOB_CHECK(j, start(how, r, &rest, 7, x, n) == MOTLEY_EARG, "not of them");
     }
     fill(j, x, n, 6);
-    JOB_DO(j, mt_reduce_start(r, &all, 7, x, n));
+    JOB_DO(j, start(how, r, &all, 7, x, n));
     finish(j, &r, (const int[]){0}, 1);
     compare(j, x, n, 6, adds);
 }
@@ -151,11 +170,88 @@ static void parts_of_all(struct job *j, struct mt_collect *c, float *x, int64_t 
     mt_free(j->ctx, mine);
 }
 
+static const int64_t lengths[] = {0,   1,    2,    3,      4,      5,      7,      8,     15,
+                                  100, 1023, 4097, 262143, 262144, 262145, 700001, 1200007};
+enum { N = sizeof lengths / sizeof *lengths };
+
+static void sums(struct job *j, const struct how *how, struct mt_reduce *const *r, float *const *x)
+{
+    int64_t before = mt_mem_requests(j->ctx);
+
+    /* One after the other. */
+    for (int i = 0; i < N; i++) {
+        fill(j, x[0], lengths[i], 0);
+        JOB_DO(j, start(&how[0], r[0], NULL, 0, x[0], lengths[i]));
+        finish(j, r, (const int[]){0}, 1);
+        compare(j, x[0], lengths[i], 0, NULL);
+    }
+    /* In flight together: started in one order, polled in another on every rank. */
+    for (int i = 0; i < N; i++) {
+        int order[FLIGHT];
+
+        for (int k = 0; k < FLIGHT; k++) {
+            fill(j, x[k], lengths[(i + k * 5) % N], (uint64_t)k * 1000000);
+            order[k] = (k + j->rank) % FLIGHT;
+        }
+        for (int k = 0; k < FLIGHT; k++) {
+            JOB_DO(j, start(&how[k], r[k], NULL, k, x[k], lengths[(i + k * 5) % N]));
+        }
+        finish(j, r, order, FLIGHT);
+        for (int k = 0; k < FLIGHT; k++) {
+            compare(j, x[k], lengths[(i + k * 5) % N], (uint64_t)k * 1000000, NULL);
+        }
+    }
+    for (int i = 0; i < N && j->size > 1; i++) {
+        some(j, &how[0], r[0], x[0], lengths[i]);
+    }
+    JOB_CHECK(j, mt_mem_requests(j->ctx) == before, "%lld requests for memory",
+              (long long)(mt_mem_requests(j->ctx) - before));
+}
+
+/* A name of this process in the file system where Linux keeps shared memory. */
+static int names_left(void)
+{
+    char mine[64];
+    DIR *dir = opendir("/dev/shm");
+    int n = 0;
+
+    snprintf(mine, sizeof mine, "motley-%lld-", (long long)getpid());
+    for (struct dirent *e = NULL; dir != NULL && (e = readdir(dir)) != NULL;) {
+        n += strncmp(e->d_name, mine, strlen(mine)) == 0;
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    return n;
+}
+
+/* The arrays of odd ranks lie elsewhere, those of the others in the memory that is shared. */
+static void shared_sums(struct job *j, struct mt_reduce *const *r, float *const *x)
+{
+    uint64_t each = (uint64_t)(lengths[N - 1] + GUARD) * sizeof **x;
+    struct how how[FLIGHT];
+    float *place[FLIGHT];
+    struct mt_share *share;
+
+    JOB_DO(j, mt_share_new(j->ctx, j->comm, FLIGHT * each, &share));
+    JOB_CHECK(j, names_left() == 0, "%d names of shared memory are left", names_left());
+    JOB_CHECK(j, j->size == 1 || mt_comm_info(j->comm)->node_size < j->size ||
+                     mt_share_of(share, 0, 0, FLIGHT * each) != NULL,
+              "ranks of one host share nothing");
+    JOB_CHECK(j, mt_share_of(share, 0, 8, FLIGHT * each) == NULL, "more than there is");
+    for (int k = 0; k < FLIGHT; k++) {
+        how[k] = (struct how){share, (uint64_t)k * each};
+        place[k] = mt_share_of(share, j->rank, how[k].off, each);
+        place[k] = place[k] == NULL || j->rank % 2 == 1 ? x[k] : place[k];
+        JOB_DO(j, mt_reduce_beside(r[k], share));
+    }
+    sums(j, how, r, place);
+    JOB_DO(j, mt_comm_barrier(j->comm));
+    mt_share_free(share);
+}
+
 int main(void)
 {
-    static const int64_t lengths[] = {0,   1,    2,    3,      4,      5,      7,      8,     15,
-                                      100, 1023, 4097, 262143, 262144, 262145, 700001, 1200007};
-    enum { N = sizeof lengths / sizeof *lengths };
     struct mt_reduce *r[FLIGHT] = {NULL};
     struct mt_collect *c = NULL;
     float *x[FLIGHT] = {NULL};
@@ -167,36 +263,8 @@ int main(void)
         JOB_DO(&j, mt_reduce_new(j.ctx, j.comm, j.size, lengths[N - 1], &r[k]));
         JOB_DO(&j, MT_NEW_N(j.ctx, lengths[N - 1] + GUARD, &x[k]));
     }
-    int64_t before = mt_mem_requests(j.ctx);
-
-    /* One after the other. */
-    for (int i = 0; i < N; i++) {
-        fill(&j, x[0], lengths[i], 0);
-        JOB_DO(&j, mt_reduce_start(r[0], NULL, 0, x[0], lengths[i]));
-        finish(&j, r, (const int[]){0}, 1);
-        compare(&j, x[0], lengths[i], 0, NULL);
-    }
-    /* In flight together: started in one order, polled in another on every rank. */
-    for (int i = 0; i < N; i++) {
-        int order[FLIGHT];
-
-        for (int k = 0; k < FLIGHT; k++) {
-            fill(&j, x[k], lengths[(i + k * 5) % N], (uint64_t)k * 1000000);
-            order[k] = (k + j.rank) % FLIGHT;
-        }
-        for (int k = 0; k < FLIGHT; k++) {
-            JOB_DO(&j, mt_reduce_start(r[k], NULL, k, x[k], lengths[(i + k * 5) % N]));
-        }
-        finish(&j, r, order, FLIGHT);
-        for (int k = 0; k < FLIGHT; k++) {
-            compare(&j, x[k], lengths[(i + k * 5) % N], (uint64_t)k * 1000000, NULL);
-        }
-    }
-    for (int i = 0; i < N && j.size > 1; i++) {
-        some(&j, r[0], x[0], lengths[i]);
-    }
-    JOB_CHECK(&j, mt_mem_requests(j.ctx) == before, "%lld requests for memory",
-              (long long)(mt_mem_requests(j.ctx) - before));
+    sums(&j, (const struct how[FLIGHT]){{NULL, 0}}, r, x);
+    shared_sums(&j, r, x);
 
     JOB_DO(&j, mt_collect_new(j.ctx, j.comm, j.size, &c));
     for (int i = 0; i < N && lengths[i] * j.size * j.size <= lengths[N - 1]; i++) {

@@ -2,8 +2,9 @@
  * linear network, a rate that is a power of two) the weights are the same to the last bit for even
  * shares, shares of 3:1 and a rank without samples, with micro-batches, with clipping, with many
  * small buckets and with one; a network with tanh and cross entropy stays within rounding over 20
- * steps, and all ranks hold the same bits; a step allocates nothing. Ranks may be given different
- * devices with MOTLEY_DEVICE.
+ * steps, and all ranks hold the same bits; a step allocates nothing. All of it with gradients in
+ * memory that the ranks share, too, which gives the bits that messages give. Ranks may be given
+ * different devices with MOTLEY_DEVICE.
  * Ranks: 1 2 3 4
  * Time: 300 */
 #include "device.h"
@@ -22,6 +23,7 @@ struct net {
     struct mt_config *config;
     struct mt_graph *graph;
     struct mt_optim *optim;
+    struct mt_share *share;
     struct mt_store *store;
     struct mt_exec *exec;
     struct mt_par *par;
@@ -39,8 +41,9 @@ struct trial {
     int print;                     /* the list of steps */
 };
 
+/* share: gradients lie in memory that ranks of a host share. */
 static void net_new(struct job *j, struct mt_dev *dev, const struct trial *t, int parallel,
-                    struct net *n)
+                    int share, struct net *n)
 {
     int64_t rows = (B + t->micros - 1) / t->micros;
     struct mt_spec x = mt_spec_new(MT_F32, 1, 2, (int64_t[]){rows, IN});
@@ -51,6 +54,7 @@ static void net_new(struct job *j, struct mt_dev *dev, const struct trial *t, in
         .mode = MT_TRAIN, .micros = t->micros, .seed = 1, .clip_norm = t->clip};
     struct mt_par_opt par = {.bucket_bytes = t->bucket_bytes, .sums = 1, .clip = t->clip > 0};
     struct mt_steps steps;
+    uint64_t bytes;
 
     memset(n, 0, sizeof *n);
     n->classes = t->classes;
@@ -58,7 +62,13 @@ static void net_new(struct job *j, struct mt_dev *dev, const struct trial *t, in
     JOB_DO(j, mt_graph_build(j->ctx, n->config->model, n->config->loss, &x, &y, &n->graph));
     JOB_DO(j, mt_optim_new(j->ctx, n->config->optimizer, &n->optim));
     JOB_DO(j, mt_optim_bind(n->optim, dev));
-    JOB_DO(j, mt_store_new(dev, n->graph, n->optim, 0, &n->store));
+    bytes = mt_store_grad_bytes(n->graph);
+    if (share) {
+        JOB_DO(j, mt_share_new(j->ctx, j->comm, bytes, &n->share));
+        par.share = n->share;
+    }
+    JOB_DO(j, mt_store_new(dev, n->graph, n->optim,
+                           share ? mt_share_of(n->share, j->rank, 0, bytes) : NULL, &n->store));
     JOB_DO(j, mt_store_init(n->store, n->graph, 1));
     opt.optim = n->optim;
     JOB_DO(j, mt_order(n->graph, &order, &steps));
@@ -81,6 +91,7 @@ static void net_free(struct net *n)
     mt_exec_free(n->exec);
     mt_par_free(n->par);
     mt_store_free(n->store);
+    mt_share_free(n->share);
     mt_optim_free(n->optim);
     mt_graph_free(n->graph);
     mt_config_free(n->config);
@@ -165,8 +176,8 @@ static void print_list(struct job *j, const struct net *n)
 
 static void run_trial(struct job *j, struct mt_dev *dev, const struct trial *t)
 {
-    struct net one, many;
-    float *a, *b, *first = NULL, here[MT_SCALARS], alone[MT_SCALARS];
+    struct net one, many, messages;
+    float *a, *b, *c, *first = NULL, here[MT_SCALARS], alone[MT_SCALARS];
     int64_t lo, hi, requests;
     double worst = 0, sum = 0;
     int64_t at;
@@ -176,19 +187,23 @@ static void run_trial(struct job *j, struct mt_dev *dev, const struct trial *t)
         sum += t->weight[r];
     }
     mt_share(B, sum > 0 ? t->weight : NULL, j->size, j->rank, &lo, &hi);
-    net_new(j, dev, t, 0, &one);
-    net_new(j, dev, t, 1, &many);
+    net_new(j, dev, t, 0, 0, &one);
+    net_new(j, dev, t, 1, 1, &many);
+    net_new(j, dev, t, 1, 0, &messages);
     if (!t->classes) {
         whole_weights(j, &one);
         whole_weights(j, &many);
+        whole_weights(j, &messages);
     }
     for (int step = 0; step < t->steps; step++) {
         load(j, &one, step, 0, B);
         load(j, &many, step, lo, hi);
+        load(j, &messages, step, lo, hi);
         JOB_DO(j, mt_exec_run(one.exec, &one.batch));
         requests = mt_mem_requests(j->ctx);
         buffers = mt_dev_allocations(dev);
         JOB_DO(j, mt_exec_run(many.exec, &many.batch));
+        JOB_DO(j, mt_exec_run(messages.exec, &messages.batch));
         JOB_CHECK(j, mt_mem_requests(j->ctx) == requests && mt_dev_allocations(dev) == buffers,
                   "%s: step %d asked for memory", t->name, step);
         JOB_DO(j, mt_buf_read(one.store->scalar, 0, sizeof alone, alone));
@@ -201,6 +216,7 @@ static void run_trial(struct job *j, struct mt_dev *dev, const struct trial *t)
     }
     a = weights(j, &one);
     b = weights(j, &many);
+    c = weights(j, &messages);
     for (uint64_t i = 0; i < one.store->size; i++) {
         double d = fabs((double)a[i] - (double)b[i]);
 
@@ -216,6 +232,9 @@ static void run_trial(struct job *j, struct mt_dev *dev, const struct trial *t)
     at = same_bits(first, b, one.store->size);
     JOB_CHECK(j, at < 0, "%s: weight %lld is %a, %a on rank 0", t->name, (long long)at,
               (double)b[at], (double)first[at]);
+    at = same_bits(c, b, one.store->size);
+    JOB_CHECK(j, at < 0, "%s: weight %lld is %a, %a without shared memory", t->name, (long long)at,
+              (double)b[at], (double)c[at]);
     if (j->rank == 0) {
         printf("%s: largest difference %g, %d steps in the list\n", t->name, worst,
                many.exec->steps.n);
@@ -226,6 +245,8 @@ static void run_trial(struct job *j, struct mt_dev *dev, const struct trial *t)
     mt_free(j->ctx, first);
     mt_free(j->ctx, a);
     mt_free(j->ctx, b);
+    mt_free(j->ctx, c);
+    net_free(&messages);
     net_free(&many);
     net_free(&one);
 }
