@@ -27,6 +27,7 @@ unit_tests += tests/unit/data_order
 unit_tests += tests/unit/data_synth
 unit_tests += tests/unit/dev
 unit_tests += tests/unit/exec
+unit_tests += tests/unit/fuse
 unit_tests += tests/unit/gemm
 unit_tests += tests/unit/gemm_edges
 unit_tests += tests/unit/gemm_tune

@@ -101,9 +101,24 @@ static int check_sizes(const struct mt_gemm *g)
     MT_CHECK(g->in == g->out || (g->out == MT_F32 && !g->has_bias && g->act == MT_GEMM_NOACT),
              MOTLEY_EARG, "gemm: %s operands and a %s result", mt_dtype_name(g->in),
              mt_dtype_name(g->out));
+    MT_CHECK(g->after == 0 || (g->in == g->out && (g->batch <= 1 || !(g->after & MT_GEMM_DROP))),
+             MOTLEY_EARG, "gemm: elements are dropped of single products, and a residual is "
+             "added to what is stored as the operands");
     MT_CHECK(g->varies == 0 || g->varies == 'm' || g->varies == 'n' || g->varies == 'k',
              MOTLEY_EARG, "gemm: no dimension is called '%c'", g->varies);
     return MOTLEY_OK;
+}
+
+static int after_kernel(struct mt_gemm_plan *plan)
+{
+    char defines[64];
+
+    if (plan->follows == 0) {
+        return MOTLEY_OK;
+    }
+    snprintf(defines, sizeof defines, "-DV=%d %s", mt_dev_vector(plan->dev),
+             mt_dtype_defines(plan->g.out));
+    return mt_kernel_get(plan->dev, "gemm_after", "gemm_after", defines, &plan->after);
 }
 
 int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,
@@ -117,10 +132,13 @@ int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,
     plan->dev = dev;
     plan->g = *g;
     plan->g.batch = g->batch > 0 ? g->batch : 1;
+    plan->g.after = 0;   /* no provider's business */
+    plan->follows = g->after;
     plan->provider = provider;
     snprintf(plan->form, sizeof plan->form, "%s", form);
     MT_TRY_OR(fail, mt_gemm_wide_init(plan));
     MT_TRY_OR(fail, mt_kernel_get(dev, "gemm", "gemm_epilogue", NULL, &plan->epilogue));
+    MT_TRY_OR(fail, after_kernel(plan));
     MT_TRY_OR(fail, provider->prepare(dev, &plan->asked, plan->form, &plan->state,
                                       &plan->scratch_bytes));
     mt_gemm_wide_room(plan);
@@ -271,9 +289,36 @@ static int64_t or_dense(int64_t given, int64_t dense)
     return given > 0 ? given : dense;
 }
 
-int mt_gemm_run(const struct mt_gemm_plan *plan, int64_t size, const struct mt_tensor *a,
-                const struct mt_tensor *b, float beta, struct mt_tensor *c,
-                const struct mt_tensor *bias, const struct mt_tensor *scratch)
+static int run_after(const struct mt_gemm_plan *plan, const struct mt_gemm_call *call,
+                     const struct mt_gemm_after *a)
+{
+    const struct mt_gemm *g = &plan->g;
+    struct mt_tensor c = *call->c, r = a->residual != NULL ? *a->residual : c;
+    unsigned what = (a->drops ? MT_GEMM_DROP : 0u) | (plan->follows & MT_GEMM_RESIDUAL);
+    /* Blocks of 64 elements of a sample that a row may touch. */
+    uint32_t blocks = (uint32_t)(call->n / 64 + (call->n % 64 != 0 ? 2 : 0));
+    uint64_t lanes = (uint64_t)(16 / mt_dev_vector(plan->dev));
+
+    MT_BUG_IF((plan->follows & MT_GEMM_RESIDUAL) && a->residual == NULL);
+    if (what == 0) {
+        return MOTLEY_OK;
+    }
+    c.spec.dtype = r.spec.dtype = g->out;
+    return mt_launch(plan->dev, plan->after,
+                     mt_items((uint64_t)(call->m * g->batch) * blocks * lanes, MT_WG),
+                     MT_ARGS(mt_t(&c), mt_t(&r), mt_u32((uint32_t)call->m),
+                             mt_u32((uint32_t)call->n), mt_u32((uint32_t)g->batch),
+                             mt_u64((uint64_t)call->ldc), mt_u64((uint64_t)call->stride_c),
+                             mt_u32(blocks), mt_u32(what), mt_u32(a->key[0]), mt_u32(a->key[1]),
+                             mt_u32(a->first), mt_u64(a->step), mt_u32(a->limit),
+                             mt_f32(a->scale), mt_u32((uint32_t)(a->rows > 0 ? a->rows : 1))));
+}
+
+/* Everything but what comes after; *now: the product as it was. */
+static int run_product(const struct mt_gemm_plan *plan, int64_t size, const struct mt_tensor *a,
+                       const struct mt_tensor *b, float beta, struct mt_tensor *c,
+                       const struct mt_tensor *bias, const struct mt_tensor *scratch,
+                       struct mt_gemm_call *now)
 {
     const struct mt_gemm *g = &plan->g;
     const struct mt_gemm_provider *p = plan->provider;
@@ -305,6 +350,7 @@ int mt_gemm_run(const struct mt_gemm_plan *plan, int64_t size, const struct mt_t
     call.stride_a = or_dense(g->stride_a, call.lda * (g->trans_a ? call.k : call.m));
     call.stride_b = or_dense(g->stride_b, call.ldb * (g->trans_b ? call.n : call.k));
     call.stride_c = or_dense(g->stride_c, call.ldc * call.m);
+    *now = call;
     if (plan->wide.widen != NULL && (call.k > 0 || g->out != MT_F32)) {
         return mt_gemm_wide_run(plan, &call, bias);
     }
@@ -328,5 +374,25 @@ int mt_gemm_run(const struct mt_gemm_plan *plan, int64_t size, const struct mt_t
                              mt_u64((uint64_t)call.ldc), mt_u64((uint64_t)call.stride_c),
                              mt_u32(beta != 0.0f), mt_u32((uint32_t)late_bias),
                              mt_u32(late_act ? (uint32_t)g->act : 0u), mt_f32(g->slope))));
+    return MOTLEY_OK;
+}
+
+int mt_gemm_run_after(const struct mt_gemm_plan *plan, int64_t size, const struct mt_tensor *a,
+                      const struct mt_tensor *b, float beta, struct mt_tensor *c,
+                      const struct mt_tensor *bias, const struct mt_tensor *scratch,
+                      const struct mt_gemm_after *after)
+{
+    struct mt_gemm_call call = {.m = 0};
+
+    MT_BUG_IF((plan->follows != 0) != (after != NULL));
+    MT_TRY(run_product(plan, size, a, b, beta, c, bias, scratch, &call));
+    return after != NULL && call.m > 0 ? run_after(plan, &call, after) : MOTLEY_OK;
+}
+
+int mt_gemm_run(const struct mt_gemm_plan *plan, int64_t size, const struct mt_tensor *a,
+                const struct mt_tensor *b, float beta, struct mt_tensor *c,
+                const struct mt_tensor *bias, const struct mt_tensor *scratch)
+{
+    MT_TRY(mt_gemm_run_after(plan, size, a, b, beta, c, bias, scratch, NULL));
     return MOTLEY_OK;
 }

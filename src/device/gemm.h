@@ -1,11 +1,11 @@
 /* gemm.h -- matrix products behind providers.
  *
- *     C[b] = act(alpha op(A[b]) op(B[b]) + beta C[b] + bias)       b = 0..batch-1
+ *     C[b] = drop(act(alpha op(A[b]) op(B[b]) + beta C[b] + bias)) + R[b]      b = 0..batch-1
  *
  *     op(A) (M, K), op(B) (K, N), C (M, N), row-major with leading dimensions lda, ldb, ldc in
  *     elements; strides between the matrices of a batch in elements; 0: dense, for the sizes of
- *     the run; bias (N). A, B and bias are stored as `in`, C as `out`; sums are f32, and C is
- *     rounded once.
+ *     the run; bias (N). A, B and bias are stored as `in`, C and R as `out`; sums are f32, and
+ *     C is rounded once, and again where something comes behind the activation.
  *
  * A provider (direct, tile, clblast, plain) says whether it can do a product on a device, and
  * whether it suits it. For a product the fastest is taken that `motley tune` found for this device
@@ -14,8 +14,8 @@
  * edges and smaller ones on random and on exact data, and the result is compared with the same
  * computed on the host in double, within the bound of the sum's length. One that fails is dropped
  * for this device with one warning. Verdicts are kept in the cache folder. What a provider cannot
- * fuse (bias, activation) is done by a kernel behind it, so callers never see the difference. The
- * same call gives the same bits. */
+ * fuse (bias, activation, what comes after it) is done by a kernel behind it, so callers never see
+ * the difference. The same call gives the same bits. */
 #ifndef MT_DEVICE_GEMM_H
 #define MT_DEVICE_GEMM_H
 
@@ -28,6 +28,18 @@ struct mt_gemm_plan;
 enum mt_gemm_act { MT_GEMM_NOACT = 0, MT_GEMM_RELU, MT_GEMM_LEAKY_RELU, MT_GEMM_SIGMOID,
                    MT_GEMM_TANH };
 
+/* What comes behind the activation: elements are dropped, then a tensor is added. */
+enum { MT_GEMM_DROP = 1, MT_GEMM_RESIDUAL = 2 };
+
+struct mt_gemm_after {
+    int drops;                        /* 0: nothing is dropped in this run (evaluation) */
+    uint32_t key[2], first, limit;    /* random numbers as src/ops/dropout.c says: an element */
+    uint64_t step;                    /* goes if its 32 bits are below limit; the others */
+    float scale;                      /* are multiplied */
+    int64_t rows;                     /* rows of C that are one sample */
+    const struct mt_tensor *residual; /* lies as C */
+};
+
 struct mt_gemm {
     int trans_a, trans_b;
     int64_t m, n, k;              /* the largest that will be run */
@@ -38,6 +50,7 @@ struct mt_gemm {
     int has_bias;
     enum mt_gemm_act act;
     float slope;                  /* of MT_GEMM_LEAKY_RELU */
+    unsigned after;               /* MT_GEMM_DROP (batch 1), MT_GEMM_RESIDUAL */
     char varies;                  /* 'm', 'n', 'k': this size may be smaller at run time; 0 */
     enum mt_dtype in, out;        /* the same; or out f32 without bias and activation */
 };
@@ -51,7 +64,7 @@ void mt_gemm_plan_free(struct mt_gemm_plan *plan);
 uint64_t mt_gemm_plan_scratch(const struct mt_gemm_plan *plan);
 const char *mt_gemm_plan_provider(const struct mt_gemm_plan *plan);
 const char *mt_gemm_plan_form(const struct mt_gemm_plan *plan);   /* "": the provider's choice */
-/* What the plan was made for; batch is at least 1. */
+/* What the plan was made for, as a provider sees it: batch is at least 1, after 0. */
 const struct mt_gemm *mt_gemm_plan_product(const struct mt_gemm_plan *plan);
 
 /* Enqueues one product; size: the actual value of the dimension named by `varies` (ignored
@@ -60,6 +73,12 @@ const struct mt_gemm *mt_gemm_plan_product(const struct mt_gemm_plan *plan);
 int mt_gemm_run(const struct mt_gemm_plan *plan, int64_t size, const struct mt_tensor *a,
                 const struct mt_tensor *b, float beta, struct mt_tensor *c,
                 const struct mt_tensor *bias, const struct mt_tensor *scratch);
+
+/* The same for a product with `after`. */
+int mt_gemm_run_after(const struct mt_gemm_plan *plan, int64_t size, const struct mt_tensor *a,
+                      const struct mt_tensor *b, float beta, struct mt_tensor *c,
+                      const struct mt_tensor *bias, const struct mt_tensor *scratch,
+                      const struct mt_gemm_after *after);
 
 /* Multiplications and additions of one run. */
 double mt_gemm_flop(const struct mt_gemm *g);

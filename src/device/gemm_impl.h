@@ -64,7 +64,7 @@ struct mt_gemm_wide {
 
 struct mt_gemm_plan {
     struct mt_dev *dev;
-    struct mt_gemm g;                    /* batch at least 1 */
+    struct mt_gemm g;                    /* batch at least 1, after 0 */
     struct mt_gemm asked;                /* of the provider: g, or the same in f32 */
     struct mt_gemm_wide wide;
     const struct mt_gemm_provider *provider;
@@ -72,6 +72,8 @@ struct mt_gemm_plan {
     void *state;
     uint64_t scratch_bytes;
     struct mt_kernel *epilogue;          /* cl/gemm.cl: gemm_epilogue */
+    unsigned follows;                    /* `after` of the product, which g does not have */
+    struct mt_kernel *after;             /* cl/gemm_after.cl; NULL: nothing follows */
 };
 
 /* Verdicts of this process, hanging from the device (mt_dev.gemm_memo). */

@@ -138,6 +138,9 @@ static void fill_io(const struct mt_exec *x, const struct mt_step *s, int64_t lo
         io->saved[i] = item_tensor(x, s, MT_ITEM_SAVED, s->node * MT_MAXPARAM + i, n->saved[i],
                                    rows);
     }
+    if (forward && n->adds) {
+        io->residual = value_tensor(x, s, gn->residual, lo, rows);
+    }
     io->loss_scale = (struct mt_tensor){.buf = x->store->scalar, .off = MT_SCALAR_LOSS_SCALE};
     if (n->scratch_bytes > 0) {
         struct mt_spec bytes = mt_spec_new(MT_F32, 0, 1, &(int64_t){n->scratch_bytes / 4});
@@ -173,6 +176,9 @@ static void fwd_uses(const struct mt_graph *g, const struct mt_step *s, struct m
     }
     for (int i = 0; i < gn->n.nout; i++) {
         use(g, s, u, MT_ITEM_VALUE, g->value[gn->out[i]].root);
+    }
+    if (gn->n.adds) {
+        use(g, s, u, MT_ITEM_VALUE, g->value[gn->residual].root);
     }
     use_common(g, s, u);
 }

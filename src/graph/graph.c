@@ -124,7 +124,7 @@ int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const char *name,
         return MOTLEY_EMEM;
     }
     gn = &g->node[g->nnode++];
-    gn->segment = -1;
+    gn->segment = gn->residual = -1;
     n = &gn->n;
     n->op = op;
     n->name = own;
@@ -163,14 +163,17 @@ int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const char *name,
     return MOTLEY_OK;
 }
 
-/* Whether some operation that writes memory `root` reads its result again in backward. */
-static int result_is_kept(const struct mt_graph *g, int root)
+/* Whether some operation that writes memory `root` reads its result again in backward, which `by`
+ * would disturb: dropping elements does not disturb those that look at signs only. */
+static int result_is_kept(const struct mt_graph *g, int root, const struct mt_op *by)
 {
     for (int i = 0; i < g->nnode; i++) {
         const struct mt_gnode *gn = &g->node[i];
+        int keeps = (gn->n.keep & MT_KEEP_OUT) &&
+                    !((gn->n.op->flags & MT_OP_SIGN) && (by->flags & MT_OP_DROPS));
 
         for (int o = 0; o < gn->n.nout; o++) {
-            if (g->value[gn->out[o]].root == root && (gn->n.keep & MT_KEEP_OUT)) {
+            if (g->value[gn->out[o]].root == root && keeps) {
                 return 1;
             }
         }
@@ -178,13 +181,13 @@ static int result_is_kept(const struct mt_graph *g, int root)
     return 0;
 }
 
-/* Whether the input of a node may be overwritten: some node of this graph wrote it, nobody else
+/* Whether input k of a node may be overwritten: some node of this graph wrote it, nobody else
  * reads it, and nobody's backward reads what was there. With parameters the gradient must last for
  * a second call of backward, so nothing is in place; nor on an alias, whose input has readers; nor
  * on what came into a segment, unless it came overwritten (fused). */
-static int can_overwrite(const struct mt_graph *g, const struct mt_gnode *gn)
+static int can_overwrite(const struct mt_graph *g, const struct mt_gnode *gn, int k)
 {
-    const struct mt_value *in = &g->value[gn->in[0]];
+    const struct mt_value *in = &g->value[gn->in[k]];
     int writer = g->value[in->base].node, root = g->value[in->root].node;
 
     if (gn->segment >= 0 && !gn->fused && root >= 0 && g->node[root].segment != gn->segment) {
@@ -192,7 +195,7 @@ static int can_overwrite(const struct mt_graph *g, const struct mt_gnode *gn)
     }
     return (gn->n.op->flags & MT_OP_INPLACE) && gn->n.nparam == 0 &&
            g->value[in->root].node >= 0 && g->value[in->base].consumers == 1 &&
-           !(g->node[writer].n.op->flags & MT_OP_ALIAS) && !result_is_kept(g, in->root);
+           !(g->node[writer].n.op->flags & MT_OP_ALIAS) && !result_is_kept(g, in->root, gn->n.op);
 }
 
 /* Gives every value its root, and its gradient one. The caller reads the output. */
@@ -211,7 +214,8 @@ static void share_memory(struct mt_graph *g)
     }
     for (int i = 0; i < g->nnode; i++) {
         const struct mt_gnode *gn = &g->node[i];
-        const struct mt_value *in = &g->value[gn->in[0]];
+        int k = (gn->n.op->flags & MT_OP_ADDS) && !can_overwrite(g, gn, 0) ? 1 : 0;
+        const struct mt_value *in = &g->value[gn->in[k]];
         struct mt_value *out = &g->value[gn->out[0]];
 
         for (int o = 0; o < gn->n.nout; o++) {
@@ -221,7 +225,7 @@ static void share_memory(struct mt_graph *g)
             v->root = view ? g->value[v->base].root : gn->out[o];
             v->grad = view ? g->value[v->base].grad : gn->out[o];
         }
-        if (can_overwrite(g, gn)) {
+        if (can_overwrite(g, gn, k)) {
             out->root = in->root;
             out->grad = in->grad;
         } else if (gn->n.op->flags & MT_OP_ALIAS) {
@@ -231,22 +235,51 @@ static void share_memory(struct mt_graph *g)
     }
 }
 
-/* An activation in place on the result of a node that can apply it needs no forward of its own;
- * backward is as before, since it reads the result only. An alias has none anyway. */
+/* The node whose forward does what is done to input k of a node, which lies in place on it: the one
+ * that wrote it, or the one that does that one's forward, too. NULL: none can. */
+static struct mt_gnode *producer(struct mt_graph *g, const struct mt_gnode *gn, int k)
+{
+    const struct mt_value *in = &g->value[gn->in[k]];
+
+    if (in->node < 0 || g->value[gn->out[0]].root != in->root) {
+        return NULL;
+    }
+    /* An operation that was fused lies on the result of the one that does it: its root. */
+    in = g->node[in->node].fused ? &g->value[in->root] : in;
+    return in->node >= 0 && (g->node[in->node].n.op->flags & MT_OP_FUSES) ? &g->node[in->node]
+                                                                          : NULL;
+}
+
+/* Activation, dropout and sum, in this order, in place on the result of a node that can do them
+ * need no forward of their own. Backward is as before: that of an activation reads the result
+ * only, of dropout the same random numbers, of a sum nothing. An alias has no forward anyway. */
 static void fuse(struct mt_graph *g)
 {
     for (int i = 0; i < g->nnode; i++) {
         struct mt_gnode *gn = &g->node[i];
-        const struct mt_value *in = &g->value[gn->in[0]];
-        struct mt_node *before = in->node >= 0 ? &g->node[in->node].n : NULL;
+        unsigned flags = gn->n.op->flags;
+        struct mt_gnode *p = producer(g, gn, 0);
 
-        if (gn->n.op->act != MT_GEMM_NOACT && before != NULL &&
-            (before->op->flags & MT_OP_FUSES) && g->value[gn->out[0]].root == in->root) {
-            before->act = gn->n.op->act;
-            before->slope = gn->n.slope;
+        if (gn->n.op->act != MT_GEMM_NOACT && p != NULL && p->n.act == MT_GEMM_NOACT &&
+            p->n.drops == NULL && !p->n.adds) {
+            p->n.act = gn->n.op->act;
+            p->n.slope = gn->n.slope;
             gn->fused = 1;
+        } else if ((flags & MT_OP_DROPS) && p != NULL && p->n.drops == NULL && !p->n.adds) {
+            p->n.drops = &gn->n;
+            gn->fused = 1;
+        } else if (flags & MT_OP_ADDS) {
+            int k = p != NULL ? 0 : 1, other = gn->in[1 - k];
+
+            p = k == 0 ? p : producer(g, gn, 1);
+            /* What is added has to be there before the product. */
+            if (p != NULL && !p->n.adds && g->value[g->value[other].base].node < p - g->node) {
+                p->n.adds = 1;
+                p->residual = other;
+                gn->fused = 1;
+            }
         }
-        gn->fused |= (gn->n.op->flags & MT_OP_ALIAS) != 0;
+        gn->fused |= (flags & MT_OP_ALIAS) != 0;
     }
 }
 

@@ -236,8 +236,11 @@ void mt_step_print(const struct mt_graph *g, const struct mt_step *s, char *buf,
         const struct mt_node *n = &g->node[s->node].n;
         char name[64];
 
-        snprintf(name, sizeof name, "%s%s", n->name,
-                 n->act != MT_GEMM_NOACT && s->kind == &mt_step_fwd ? " + act" : "");
+        int fwd = s->kind == &mt_step_fwd;
+
+        snprintf(name, sizeof name, "%s%s%s%s", n->name,
+                 fwd && n->act != MT_GEMM_NOACT ? " + act" : "",
+                 fwd && n->drops != NULL ? " + drop" : "", fwd && n->adds ? " + sum" : "");
         used += snprintf(buf + used, (size_t)(room - used), " %-20s micro %d", name, s->micro);
     }
     if (s->again && s->kind == &mt_step_fwd && used < room) {

@@ -5,7 +5,7 @@
  *
  *   a, b, y, g, da, db: any shape, elementwise
  *
- * Nothing is kept for backward; the result may lie on a, the gradient of a on g. */
+ * Nothing is kept for backward; the result may lie on a or b, and the gradient of that one on g. */
 #include "ops/op.h"
 
 enum { FWD, COPY };
@@ -65,7 +65,7 @@ static void cost(const struct mt_node *n, struct mt_cost *c)
 const struct mt_op mt_op_add = {
     .name = "add",
     .doc = "sum of two values of the same shape",
-    .flags = MT_OP_INPLACE,
+    .flags = MT_OP_INPLACE | MT_OP_ADDS,
     .kernels = kernels,
     .infer = infer,
     .fwd = fwd,

@@ -11,7 +11,7 @@
  * key (seed, MT_RNG_DROPOUT, node) decides 4 elements: element e of a sample looks at word
  * e % 64 / 16 of counter (e / 64 * 16 + e % 16, sample, step), so that 16 calls side by side decide
  * 64 neighbours. An element is dropped if its 32 bits are below rate 2^32. */
-#include "ops/op.h"
+#include "ops/dropout.h"
 
 #include "base/rng.h"
 #include "device/dev.h"
@@ -37,21 +37,35 @@ static int prepare(struct mt_node *n, struct mt_dev *dev)
     return mt_kernel_get(dev, "dropout", "dropout_apply", defines, &n->kernel[APPLY]);
 }
 
+void mt_dropout_after(const struct mt_node *drop, const struct mt_io *io, int64_t R,
+                      struct mt_gemm_after *a)
+{
+    struct mt_rng_key key = mt_rng_key(io->seed, MT_RNG_DROPOUT, drop->stream);
+    double rate = mt_attr_num(drop, RATE);
+
+    a->drops = io->mode == MT_TRAIN;
+    a->key[0] = key.k[0];
+    a->key[1] = key.k[1];
+    a->first = (uint32_t)io->first;
+    a->step = (uint64_t)io->step;
+    a->limit = (uint32_t)(rate * 4294967296.0);
+    a->scale = (float)(1 / (1 - rate));
+    a->rows = R;
+}
+
 /* y = x m / (1 - rate): forward and backward are the same. */
 static int apply(const struct mt_node *n, const struct mt_io *io, const struct mt_tensor *y,
                  const struct mt_tensor *x, unsigned acc)
 {
-    struct mt_rng_key key = mt_rng_key(io->seed, MT_RNG_DROPOUT, n->stream);
     uint32_t R = (uint32_t)x->spec.dim[0], N = (uint32_t)(mt_spec_count(&x->spec) / R);
-    double rate = mt_attr_num(n, RATE);
-    uint32_t limit = (uint32_t)(rate * 4294967296.0);
+    struct mt_gemm_after a;
     uint64_t items = (uint64_t)R * ((N + 63) / 64) * (uint64_t)(16 / mt_dev_vector(io->dev));
 
+    mt_dropout_after(n, io, 1, &a);
     return mt_launch(io->dev, n->kernel[APPLY], mt_items(items, MT_WG),
-                     MT_ARGS(mt_t(y), mt_t(x), mt_u32(R), mt_u32(N), mt_u32(key.k[0]),
-                             mt_u32(key.k[1]), mt_u32((uint32_t)io->first),
-                             mt_u64((uint64_t)io->step), mt_u32(limit),
-                             mt_f32((float)(1 / (1 - rate))), mt_u32(acc)));
+                     MT_ARGS(mt_t(y), mt_t(x), mt_u32(R), mt_u32(N), mt_u32(a.key[0]),
+                             mt_u32(a.key[1]), mt_u32(a.first), mt_u64(a.step), mt_u32(a.limit),
+                             mt_f32(a.scale), mt_u32(acc)));
 }
 
 static int copy(const struct mt_node *n, const struct mt_io *io, const struct mt_tensor *y,
@@ -93,7 +107,7 @@ const struct mt_op mt_op_dropout = {
     .name = "dropout",
     .doc = "drops elements at random while training",
     .attrs = attrs,
-    .flags = MT_OP_INPLACE,
+    .flags = MT_OP_INPLACE | MT_OP_DROPS,
     .kernels = kernels,
     .infer = mt_node_elementwise,
     .prepare = prepare,

@@ -9,7 +9,7 @@
  *
  * w lies as in PyTorch, so that weights move between the two unchanged. The sum for db is a
  * kernel of its own: a product with a vector of ones would need the vector and is no faster. */
-#include "ops/op.h"
+#include "ops/dropout.h"
 
 #include "device/dev.h"
 
@@ -90,7 +90,9 @@ static int prepare(struct mt_node *n, struct mt_dev *dev)
     struct mt_gemm g[MT_MAXGEMM] = {
         [GEMM_FWD] = {.trans_b = 1, .m = R, .n = O, .k = I, .alpha = 1, .varies = 'm',
                       .has_bias = n->nparam > BIAS_PARAM, .act = n->act,
-                      .slope = n->slope, .in = type, .out = type},
+                      .slope = n->slope, .in = type, .out = type,
+                      .after = (n->drops != NULL ? MT_GEMM_DROP : 0u) |
+                               (n->adds ? MT_GEMM_RESIDUAL : 0u)},
         [GEMM_DATA] = {.m = R, .n = I, .k = O, .alpha = 1, .varies = 'm', .in = type,
                        .out = type},
         [GEMM_WEIGHT] = {.trans_a = 1, .m = O, .n = I, .k = R, .alpha = 1, .varies = 'k',
@@ -115,9 +117,14 @@ static int fwd(const struct mt_node *n, const struct mt_io *io)
 {
     int64_t R = mt_spec_rows(&io->in[0].spec);
     struct mt_tensor y = io->out[0];
+    struct mt_gemm_after a = {.residual = n->adds ? &io->residual : NULL};
 
-    return mt_gemm_run(n->gemm[GEMM_FWD], R, &io->in[0], &io->param[WEIGHT], 0, &y,
-                       n->nparam > BIAS_PARAM ? &io->param[BIAS_PARAM] : NULL, &io->scratch);
+    if (n->drops != NULL) {
+        mt_dropout_after(n->drops, io, R / io->in[0].spec.dim[0], &a);
+    }
+    return mt_gemm_run_after(n->gemm[GEMM_FWD], R, &io->in[0], &io->param[WEIGHT], 0, &y,
+                             n->nparam > BIAS_PARAM ? &io->param[BIAS_PARAM] : NULL, &io->scratch,
+                             n->drops != NULL || n->adds ? &a : NULL);
 }
 
 static int bwd_bias(const struct mt_node *n, const struct mt_io *io)

@@ -50,7 +50,7 @@ enum {
     MT_OP_VIEW = 1,      /* out[0] is in[0] under another shape: no memory, no kernel */
     MT_OP_INPLACE = 2,   /* out[0] may lie on in[0] (and din[0] on dout[0]) */
     MT_OP_LOSS = 4,      /* in: prediction, target; out[0]: MT_STATS sums; bwd takes no dout */
-    MT_OP_FUSES = 8,     /* fwd applies n->act to its result */
+    MT_OP_FUSES = 8,     /* fwd applies n->act to its result, then n->drops, then n->adds */
     MT_OP_ALIAS = 16,    /* forward out[0] is in[0] and no kernel runs; backward is its own */
     MT_OP_STOPS = 32,    /* no gradient goes through it */
     /* How the ranks of a stage may divide it (tensor partition); the last two by `split`. */
@@ -59,6 +59,11 @@ enum {
     MT_OP_COLUMNS = 128, /* the last dimension of the output may be divided; the gradient of the
                             input is then the sum over the parts */
     MT_OP_ROWS = 256,    /* that of the input; the output is then the sum over the parts */
+    /* What a node with MT_OP_FUSES may do for one behind it, besides an activation. */
+    MT_OP_DROPS = 512,   /* drops elements as ops/dropout.h says */
+    MT_OP_ADDS = 1024,   /* sum of two inputs, in place on either of them */
+    MT_OP_SIGN = 2048,   /* backward asks of the result only which elements are positive, and of
+                            those that are not for nothing: dropping some first changes nothing */
 };
 
 /* Elements of the output of a loss: sum of the loss, number of terms, hits (correct ones). */
@@ -150,6 +155,8 @@ struct mt_node {
 
     enum mt_gemm_act act;                   /* of the node that follows, done by this one's fwd */
     float slope;                            /* of that, or of this one if it is a leaky_relu */
+    const struct mt_node *drops;            /* likewise dropout behind it, NULL: none (borrowed) */
+    int adds;                               /* likewise a sum: io->residual is added */
     struct mt_kernel *kernel[MT_MAXKERNEL]; /* borrowed from the device */
     struct mt_gemm_plan *gemm[MT_MAXGEMM];  /* made by prepare, freed by mt_node_unbind */
     uint64_t scratch_bytes;                 /* the most that fwd or bwd needs */
@@ -172,6 +179,7 @@ struct mt_io {
     struct mt_tensor param[MT_MAXPARAM], dparam[MT_MAXPARAM];
     struct mt_tensor state[MT_MAXPARAM], saved[MT_MAXPARAM];
     struct mt_tensor scratch;
+    struct mt_tensor residual;     /* of forward with n->adds */
     struct mt_tensor loss_scale;   /* one f32; buf NULL: 1 */
 };
 

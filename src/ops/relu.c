@@ -23,7 +23,7 @@ static void cost(const struct mt_node *n, struct mt_cost *c)
 const struct mt_op mt_op_relu = {
     .name = "relu",
     .doc = "rectified linear unit, max(x, 0)",
-    .flags = MT_OP_INPLACE | MT_OP_EACH,
+    .flags = MT_OP_INPLACE | MT_OP_EACH | MT_OP_SIGN,
     .keep = MT_KEEP_OUT,
     .kernels = kernels,
     .act = MT_GEMM_RELU,

@@ -259,6 +259,9 @@ static int is_needed(const struct order *o, int node)
     for (int i = 0; needed && i < gn->n.nin; i++) {
         o->needed[o->g->value[gn->in[i]].root] = 1;
     }
+    if (needed && gn->n.adds) {
+        o->needed[o->g->value[gn->residual].root] = 1;
+    }
     return needed;
 }
 

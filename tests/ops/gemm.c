@@ -10,6 +10,9 @@
  *              |y|, sigmoid 12 u |y| (exp 3 ulp, sum 0.5, quotient 2.5). C starts as NaN where
  *              beta is 0. Where operands or result are bf16 or fp16 (8 and 11 bits), operands are
  *              drawn among those numbers, and rounding C adds half an ulp, 2^-8 or 2^-11 of it.
+ *              Behind the activation elements are dropped by the masks of base/rng.c, the others
+ *              doubled, and a residual is added: half an ulp, and in half width another of each
+ *              number that is stored.
  *   exact      small integers: equal to the last bit (slope 1/4; not with sigmoid and tanh), after
  *              rounding to the width of C
  *   outside    what lies around C in its buffer stays
@@ -50,9 +53,10 @@ struct one {
 struct data {
     struct mt_ctx *ctx;
     int64_t na, nb, nc;
-    float *a, *b, *c, *bias, *got, *again;
+    float *a, *b, *c, *bias, *got, *again, *add;
+    struct mt_gemm_after after;
     uint16_t *half;         /* room for the longest of them */
-    struct mt_buf *buf[5];  /* A, B, C, bias, scratch */
+    struct mt_buf *buf[6];  /* A, B, C, bias, scratch, residual */
 };
 
 static int64_t pick(int64_t given, int64_t dense)
@@ -144,6 +148,17 @@ static double activation(const struct mt_gemm *g, double x, double *roundings)
                                           : x;
 }
 
+/* Whether element (i, j) is dropped, by the words of src/ops/dropout.c. */
+static int dropped(const struct mt_gemm *g, const struct mt_gemm_after *a, int64_t i, int64_t j)
+{
+    uint64_t e = (uint64_t)(i % a->rows * g->n + j);
+    uint32_t c[4] = {(uint32_t)(e / 64 * 16 + e % 16), a->first + (uint32_t)(i / a->rows),
+                     (uint32_t)a->step, (uint32_t)(a->step >> 32)}, bits[4];
+
+    mt_rng_bits((struct mt_rng_key){{a->key[0], a->key[1]}}, c, bits);
+    return bits[e % 64 / 16] < a->limit;
+}
+
 static void compare(const struct one *o, const struct mt_gemm *g, const struct data *d,
                     struct mt_result *numbers, struct mt_result *outside)
 {
@@ -181,6 +196,21 @@ static void compare(const struct one *o, const struct mt_gemm *g, const struct d
         sum = activation(g, sum, &more);
         exact = o->exact && more < 2;
         mag = gamma * mag + more * 0x1p-24 * fabs(sum);
+        if (g->after != 0) {   /* what was stored, and read again */
+            sum = exact ? (double)rounded(o->g.out, sum) : sum;
+            mag += mt_slot_half_ulp(&spec) * (fabs(sum) + mag) + mt_slot_tiny(&spec);
+        }
+        if (g->after & MT_GEMM_DROP) {
+            double scale = dropped(g, &d->after, i, j) ? 0.0 : (double)d->after.scale;
+
+            sum = exact ? (double)rounded(o->g.out, scale * sum) : scale * sum;
+            mag = scale * mag;
+            mag += mt_slot_half_ulp(&spec) * (fabs(sum) + mag) + mt_slot_tiny(&spec);
+        }
+        if (g->after & MT_GEMM_RESIDUAL) {
+            sum += (double)d->add[p];
+            mag += 0x1p-24 * fabs(sum);
+        }
         mag += mt_slot_half_ulp(&spec) * (fabs(sum) + mag) + mt_slot_tiny(&spec);
         mt_result_element(numbers, p, d->got[p],
                           exact ? (double)rounded(o->g.out, sum) : sum, exact ? 0.0 : mag);
@@ -196,13 +226,17 @@ static int upload_and_run(const struct one *o, const struct mt_gemm_plan *plan, 
     struct mt_tensor c = {.spec.dtype = out, .buf = d->buf[2], .off = BEFORE};
     struct mt_tensor bias = {.spec.dtype = in, .buf = d->buf[3], .off = BEFORE};
     struct mt_tensor scratch = {.buf = d->buf[4], .off = BEFORE};
+    struct mt_tensor add = {.spec.dtype = out, .buf = d->buf[5], .off = BEFORE};
 
     MT_TRY(put(d->buf[0], in, d->a, d->na, d->half));
     MT_TRY(put(d->buf[1], in, d->b, d->nb, d->half));
     MT_TRY(put(d->buf[2], out, d->c, d->nc, d->half));
     MT_TRY(put(d->buf[3], in, d->bias, BEFORE + o->g.n, d->half));
-    MT_TRY(mt_gemm_run(plan, o->size, &a, &b, o->beta, &c, o->g.has_bias ? &bias : NULL,
-                       mt_gemm_plan_scratch(plan) > 0 ? &scratch : NULL));
+    MT_TRY(put(d->buf[5], out, d->add, d->nc, d->half));
+    d->after.residual = o->g.after & MT_GEMM_RESIDUAL ? &add : NULL;
+    MT_TRY(mt_gemm_run_after(plan, o->size, &a, &b, o->beta, &c, o->g.has_bias ? &bias : NULL,
+                             mt_gemm_plan_scratch(plan) > 0 ? &scratch : NULL,
+                             o->g.after != 0 ? &d->after : NULL));
     return get(d->ctx, d->buf[2], out, got, d->nc);
 }
 
@@ -221,6 +255,7 @@ static int make_data(struct mt_dev *dev, const struct one *o, const struct mt_ge
     MT_TRY(MT_NEW_N(ctx, BEFORE + o->g.n, &d->bias));
     MT_TRY(MT_NEW_N(ctx, d->nc, &d->got));
     MT_TRY(MT_NEW_N(ctx, d->nc, &d->again));
+    MT_TRY(MT_NEW_N(ctx, d->nc, &d->add));
     MT_TRY(MT_NEW_N(ctx, d->na + d->nb + d->nc + o->g.n, &d->half));
     key.k[0]++;
     draw(d->a, d->na, o->exact, o->g.in, key);
@@ -230,6 +265,12 @@ static int make_data(struct mt_dev *dev, const struct one *o, const struct mt_ge
     draw(d->c, d->nc, o->exact, o->g.out, key);
     key.k[0]++;
     draw(d->bias, BEFORE + o->g.n, o->exact, o->g.in, key);
+    key.k[0]++;
+    draw(d->add, d->nc, o->exact, o->g.out, key);
+    d->after = (struct mt_gemm_after){.drops = (o->g.after & MT_GEMM_DROP) != 0,
+                                      .key = {key.k[0], key.k[1]}, .first = 3,
+                                      .limit = 1u << 31, .step = ((uint64_t)1 << 33) + 5,
+                                      .scale = 2.0f, .rows = 2};
     for (int64_t p = 0, i, j; p < d->nc && o->beta == 0.0f; p++) {
         d->c[p] = at_c(g, p, &i, &j) >= 0 ? NAN : d->c[p];
     }
@@ -237,6 +278,7 @@ static int make_data(struct mt_dev *dev, const struct one *o, const struct mt_ge
     MT_TRY(mt_buf_new(dev, (uint64_t)d->nb * 4, "gemm suite B", &d->buf[1]));
     MT_TRY(mt_buf_new(dev, (uint64_t)d->nc * 4, "gemm suite C", &d->buf[2]));
     MT_TRY(mt_buf_new(dev, (uint64_t)(BEFORE + o->g.n) * 4, "gemm suite bias", &d->buf[3]));
+    MT_TRY(mt_buf_new(dev, (uint64_t)d->nc * 4, "gemm suite residual", &d->buf[5]));
     if (scratch > 0) {
         MT_TRY(mt_buf_new(dev, scratch + 4 * BEFORE, "gemm suite scratch", &d->buf[4]));
     }
@@ -245,7 +287,7 @@ static int make_data(struct mt_dev *dev, const struct one *o, const struct mt_ge
 
 static void free_data(struct data *d)
 {
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         mt_buf_free(d->buf[i]);
     }
     mt_free(d->ctx, d->a);
@@ -254,6 +296,7 @@ static void free_data(struct data *d)
     mt_free(d->ctx, d->bias);
     mt_free(d->ctx, d->got);
     mt_free(d->ctx, d->again);
+    mt_free(d->ctx, d->add);
     mt_free(d->ctx, d->half);
 }
 
@@ -306,15 +349,16 @@ int mt_kit_gemm(struct mt_dev *dev, const char *provider, const char *form,
             struct one o = {.provider = provider, .g = *g, .beta = (float)((i + variant) % 2),
                             .size = size[i], .exact = variant};
             struct mt_gemm now = resolve(&o);
-            char name[64];
+            char name[96];
 
             snprintf(name, sizeof name,
-                     "%s%s%.12s %s%s %dx%dx%d%s%s%s%s%s%s%s%s", provider,
+                     "%s%s%.12s %s%s %dx%dx%d%s%s%s%s%s%s%s%s%s%s", provider,
                      *form != '\0' ? " " : "", form, g->trans_a ? "T" : "N",
                      g->trans_b ? "T" : "N", (int)now.m, (int)now.n, (int)now.k,
                      g->batch > 1 ? " batch" : "", g->lda > 0 ? " gaps" : "",
                      o.beta != 0.0f ? " add" : "", g->has_bias ? " bias" : "",
-                     acts[g->act], size[i] < full ? " part" : "",
+                     acts[g->act], g->after & MT_GEMM_DROP ? " drop" : "",
+                     g->after & MT_GEMM_RESIDUAL ? " sum" : "", size[i] < full ? " part" : "",
                      g->in == MT_F32    ? ""
                      : g->in == MT_BF16 ? " bf16"
                                         : " fp16",
@@ -343,8 +387,10 @@ static struct mt_gemm mixed(int s, int way, int mix)
     if ((g.act == MT_GEMM_SIGMOID && way != 0) || (g.act == MT_GEMM_TANH && way != 2)) {
         g.act = MT_GEMM_LEAKY_RELU;
     }
+    g.after = (unsigned)(mix % 4 + mix / 4 % 4) % 4;
     if (mix % 5 == 1) {
         g.batch = 3;
+        g.after &= MT_GEMM_RESIDUAL;
     }
     if (mix % 3 == 2) {
         g.lda = (g.trans_a ? g.m : g.k) + 3;
@@ -383,6 +429,7 @@ static int narrow(struct mt_dev *dev, const char *provider, const struct mt_gemm
     wide.in = mix % 2 ? MT_FP16 : MT_BF16;
     wide.has_bias = 0;
     wide.act = MT_GEMM_NOACT;
+    wide.after = 0;
     return mt_kit_gemm(dev, provider, "", &wide, seed, r);
 }
 

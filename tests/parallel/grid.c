@@ -15,13 +15,13 @@ enum { B = 16, IN = 10, OUT = 4, STEPS = 20, EXACT_STEPS = 3 };
 
 #define CURVE                                                                                 \
     "model: [{linear: 16}, relu, {residual: [{linear: 16}, gelu, {linear: 16}]}, "            \
-    "{dropout: 0.2}, {linear: 12}, tanh, {linear: 4}]\n"                                      \
+    "{dropout: 0.2}, {linear: 12}, tanh, silu, {linear: 4}]\n"                                \
     "loss: cross_entropy\noptimizer: {type: adam, lr: 0.01}\ntrain: {batch: 16}\nseed: 3\n"
 
 /* |x|, |w| <= 1 whole; hinge has gradients of -1, 0, 1. The rate is 0 but in the last step, where
  * it is the batch, so all stays whole; weights would outgrow 2^24 in one more (checked below). */
 #define EXACT                                                                                 \
-    "model: [{linear: 6}, relu, {residual: [{linear: 6}, relu, {linear: 6}]}, "               \
+    "model: [{linear: 6}, relu, {residual: [{linear: 6}, relu, {linear: 6}]}, relu, "         \
     "{linear: 6}, relu, {linear: 6}, relu, {linear: 4}]\n"                                    \
     "loss: hinge\noptimizer: {type: sgd, lr: 0.0009765625}\ntrain: {batch: 16}\nseed: 3\n"
 

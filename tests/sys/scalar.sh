@@ -6,7 +6,8 @@
 . "$top_srcdir/tests/sys/lib.sh"
 need_device
 
-MOTLEY_DEBUG=scalar "$top_builddir/tests/optest" --small dropout linear optimizers rng || say "a suite failed"
+MOTLEY_DEBUG=scalar "$top_builddir/tests/optest" --small dropout gemm linear optimizers rng ||
+    say "a suite failed"
 small_config
 "$MOTLEY" train "$TMPDIR/small.yaml" --quiet --folder "$TMPDIR/vector" || say "training failed"
 MOTLEY_DEBUG=scalar "$MOTLEY" train "$TMPDIR/small.yaml" --quiet --folder "$TMPDIR/scalar" ||
