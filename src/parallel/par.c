@@ -94,6 +94,14 @@ static int shares_replica(const struct mt_layout *l, int rank)
     return seat.replica >= 0 && !is_alone(l, &seat);
 }
 
+static int is_left_out(const struct mt_layout *l, int rank)
+{
+    struct mt_seat_in seat;
+
+    mt_layout_where(l, rank, &seat);
+    return seat.replica < 0;
+}
+
 int mt_par_new(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *g,
                const struct mt_par_opt *opt, struct mt_steps *steps, struct mt_par **out)
 {
@@ -105,6 +113,9 @@ int mt_par_new(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *
     MT_TRY(MT_NEW(g->ctx, &p));
     p->ctx = g->ctx;
     MT_TRY_OR(fail, mt_wire_new(g->ctx, comm, dev, &p->wire));
+    if (opt->layout != NULL && is_left_out(opt->layout, mt_comm_info(comm)->rank)) {
+        mt_wire_spare(p->wire);
+    }
     if (opt->layout != NULL && shares_replica(opt->layout, mt_comm_info(comm)->rank)) {
         MT_TRY_OR(fail, mt_tp_new(dev, comm, p->wire, g, opt->layout, steps, &p->tp));
         MT_TRY_OR(fail, mt_pipe_new(dev, comm, p->wire, g, steps, &p->pipe));

@@ -13,6 +13,8 @@
 #define GLANCE_S 300e-6  /* between two looks while the own device computes, at least */
 #define WATCH_S  1.5e-3  /* ... at most, when something is under way; between: as long as waited */
 #define REST_S   4e-3    /* ... when nothing is */
+#define SPARE_S  50e-6   /* the shortest sleep of a process that computes nothing */
+#define SPARED_S 2e-3    /* ... the longest */
 #define LOOK_S   200e-6  /* between two looks while idle */
 
 struct mt_wire {
@@ -20,6 +22,7 @@ struct mt_wire {
     struct mt_comm *comm;
     struct mt_dev *dev;       /* borrowed, as comm is */
     int n, peer;              /* peer: as members say it, -1: nobody in particular */
+    int spare;                /* computes nothing */
     double late;              /* seconds that peers were waited for */
     struct member {
         mt_wire_fn *fn;
@@ -52,6 +55,11 @@ int mt_wire_join(struct mt_wire *w, mt_wire_fn *fn, void *arg)
     return MOTLEY_OK;
 }
 
+void mt_wire_spare(struct mt_wire *w)
+{
+    w->spare = 1;
+}
+
 int mt_wire_progress(struct mt_wire *w)
 {
     int busy = 0, under_way = 0, waits_for = -1;
@@ -82,6 +90,21 @@ static double rest(const struct mt_wire *w, double waited)
     return waited < GLANCE_S ? GLANCE_S : waited < most ? waited : most;
 }
 
+static void sleep_for(double seconds)
+{
+    struct timespec t = {(time_t)seconds, (long)(1e9 * (seconds - (double)(time_t)seconds))};
+
+    nanosleep(&t, NULL);
+}
+
+/* Of a process that computes nothing; `waited` so far. */
+static void spare(double waited)
+{
+    double nap = waited / 4;
+
+    sleep_for(nap < SPARE_S ? SPARE_S : nap < SPARED_S ? nap : SPARED_S);
+}
+
 int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *arg)
 {
     double begun = mt_comm_clock(), now = begun, asked = begun, since = begun, before;
@@ -95,6 +118,9 @@ int mt_wire_wait(struct mt_wire *w, int (*done)(const void *arg), const void *ar
             mt_dev_doze(w->dev, rest(w, now - since));
             begun = mt_comm_clock();
             MT_TRY(mt_comm_look(w->comm, 0, -1));
+        } else if (w->spare) {
+            spare(now - since);
+            MT_TRY(mt_comm_look(w->comm, now - asked, w->peer));
         } else {
             MT_TRY(mt_comm_idle(w->comm, w->peer < 0 ? vague(now - begun) : now - asked, w->peer));
         }
@@ -116,9 +142,8 @@ int mt_wire_idle(struct mt_wire *w, double seconds)
 
     while (left > 0) {
         double nap = w->n > 0 && left > LOOK_S ? LOOK_S : left;
-        struct timespec t = {(time_t)nap, (long)(1e9 * (nap - (double)(time_t)nap))};
 
-        nanosleep(&t, NULL);
+        sleep_for(nap);
         MT_TRY(mt_wire_progress(w));
         left = until - mt_comm_clock();
     }
