@@ -24,8 +24,8 @@ typedef int mt_wire_fn(void *arg, int *peer);
 int mt_wire_new(struct mt_ctx *ctx, struct mt_comm *comm, struct mt_dev *dev,
                 struct mt_wire **out);
 void mt_wire_free(struct mt_wire *w);
-/* This process computes nothing (it is left out): its waits sleep a quarter of what they have lasted,
- * so that others have its processor, and what hangs on it comes little later. */
+/* This process computes nothing (it is left out): its waits sleep a quarter of what they have
+ * lasted, so that others have its processor, and what hangs on it comes little later. */
 void mt_wire_spare(struct mt_wire *w);
 /* fn is called by every progress from now on, in the order of joining. */
 int mt_wire_join(struct mt_wire *w, mt_wire_fn *fn, void *arg);
