@@ -16,7 +16,8 @@ batch=${BATCH:-4096} steps=${STEPS:-16}
 cores=${CORES:-0 1}
 one=${cores%% *} two=${cores##* }
 mpi=${MPIEXEC:-mpirun --oversubscribe --bind-to none}
-model=${MODEL:-[flatten, {repeat: 12, layers: [{linear: 512}, relu]}, {linear: 10}]}
+layers='[flatten, {repeat: 12, layers: [{linear: 512}, relu]}, {linear: 10}]'
+model=${MODEL:-$layers}
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 
