@@ -27,14 +27,14 @@ one-1024      1 mlp       train.batch=1024
 data-256      2 mlp       train.batch=256
 data-1024     2 mlp       train.batch=1024
 data-deep     2 deep      train.batch=2048
-gpipe         2 pipeline  parallel.stages=2 parallel.cut=[second] parallel.schedule=gpipe train.micro_batches=8
-1f1b          2 pipeline  parallel.stages=2 parallel.cut=[second] parallel.schedule=1f1b train.micro_batches=8
-zero_bubble   2 pipeline  parallel.stages=2 parallel.cut=[second] parallel.schedule=zero_bubble train.micro_batches=4
+gpipe         2 pipeline  train.batch=1024 parallel.stages=2 parallel.cut=[second] parallel.schedule=gpipe train.micro_batches=8
+1f1b          2 pipeline  train.batch=1024 parallel.stages=2 parallel.cut=[second] parallel.schedule=1f1b train.micro_batches=8
+zero_bubble   2 pipeline  train.batch=1024 parallel.stages=2 parallel.cut=[second] parallel.schedule=zero_bubble train.micro_batches=4
 1f1b-small    2 mlp       parallel.stages=2 train.batch=512 train.micro_batches=4
 tensor        2 pipeline  parallel.tensor=2 train.batch=512
 tensor-mlp    2 mlp       parallel.tensor=2 train.batch=1024
 data-uneven   2 mlp       parallel.shares=auto train.batch=2048 | device.slow=3
-1f1b-uneven   2 pipeline  parallel.stages=2 parallel.schedule=1f1b train.micro_batches=8 parallel.cut=[relu6] | device.slow=3
+1f1b-uneven   2 pipeline  train.batch=1024 parallel.stages=2 parallel.schedule=1f1b train.micro_batches=8 parallel.cut=[relu6] | device.slow=3
 END
 }
 

@@ -11,7 +11,7 @@ static const char help[] =
     "training by CONFIG takes. Data and device are opened, nothing is trained or written.\n"
     "\n"
     "  --profile[=FILE]     also measure how fast the device of each process does each layer, and\n"
-    "                       how fast messages are (about two seconds), or read it from FILE\n"
+    "                       how fast messages are (about six seconds), or read it from FILE\n"
     "  --save-profile FILE  write that as JSON, for --profile=FILE and parallel.profile=FILE\n"
     "  --cluster FILE       plan for the cluster that FILE describes (docs/cluster.md) instead of\n"
     "                       this job: who does what, the time of a step, memory, and why\n"

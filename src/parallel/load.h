@@ -51,6 +51,10 @@ struct mt_speed {
     double flops, bandwidth, launch;        /* 1/s, bytes/s, s */
     double update;                          /* seconds a parameter of the optimizer's update */
     double step;                            /* seconds a step whatever it does (host) */
+    double add;                             /* seconds a parameter to add its gradient to that of
+                                               the micro-batches before */
+    struct mt_curve read;                   /* seconds that reading samples takes from the device,
+                                               against samples of a step; n 0: none */
 };
 double mt_speed_time(const struct mt_speed *s, const struct mt_load *l, int node,
                      enum mt_work work, double rows);
@@ -69,6 +73,13 @@ struct mt_cluster {
     struct mt_path local;                   /* two ranks of one host */
     struct mt_path remote;                  /* of two hosts */
     struct mt_path *between;                /* nhost x nhost where measured or described; NULL */
+    /* What real steps of this network took beyond the rest (rehearse.c), if all ranks are of one
+     * host: */
+    struct mt_curve sums;                   /* seconds of a step for summing all gradients over all
+                                               ranks, against samples of a rank; n 0: by `local` */
+    struct mt_path hand;                    /* what a message between stages takes of the time of
+                                               each of its two ranks; bandwidth 0: nothing */
+    struct mt_path inner;                   /* sums in divided layers; bandwidth 0: by `local` */
 };
 void mt_cluster_free(struct mt_cluster *c);
 struct mt_path mt_cluster_path(const struct mt_cluster *c, int rank_a, int rank_b);

@@ -10,6 +10,7 @@
 struct cost {
     double fwd, data, param;   /* computing; data: with what is computed again */
     double sum_fwd, sum_back;  /* sums inside divided layers */
+    double add;                /* gradients of parameters added to those before */
 };
 
 struct game {
@@ -31,6 +32,9 @@ static struct mt_path worst_path(const struct mt_cluster *c, const struct mt_sta
 {
     struct mt_path worst = {0, INFINITY};
 
+    if (c->inner.bandwidth > 0) {
+        return c->inner;
+    }
     for (int p = 1; p < g->nrank; p++) {
         struct mt_path path = mt_cluster_path(c, g->rank[p - 1], g->rank[p]);
 
@@ -46,6 +50,16 @@ static double widths(const struct mt_stage *g)
 
     for (int p = 0; p < g->nrank; p++) {
         sum += g->width != NULL ? g->width[p] : 1;
+    }
+    return sum;
+}
+
+static double params_of(const struct mt_load *l, const struct mt_stage *g)
+{
+    double sum = 0;
+
+    for (int i = g->lo; i < g->hi; i++) {
+        sum += l->node[i].params;
     }
     return sum;
 }
@@ -76,6 +90,9 @@ static int stage_cost(struct mt_times *t, const struct mt_stage *g, int64_t rows
         out->fwd = fmax(out->fwd, fwd);
         out->data = fmax(out->data, data);
         out->param = fmax(out->param, param);
+        if (c->speed[kind].add > 0) {
+            out->add = fmax(out->add, c->speed[kind].add * width * params_of(mt_times_load(t), g));
+        }
     }
     if (g->nrank > 1 && rows > 0) {
         each = 2.0 * (g->nrank - 1) / g->nrank * (double)rows *
@@ -92,6 +109,29 @@ static int stage_cost(struct mt_times *t, const struct mt_stage *g, int64_t rows
 static int group_of(const struct game *g, int stage)
 {
     return stage % g->p->stride;
+}
+
+/* What a message takes of the time of a rank that sends or receives it. */
+static double handling(const struct game *g, double row_bytes, int64_t rows)
+{
+    const struct mt_path *hand = &mt_times_cluster(g->times)->hand;
+
+    return hand->bandwidth > 0 ? hand->latency + row_bytes * (double)rows / hand->bandwidth : 0;
+}
+
+/* Messages of an item: what it needs (in) and what it makes (out) cross a cut to other ranks. */
+static double handled(const struct game *g, const struct mt_sched_item *i, int out)
+{
+    const struct mt_load *l = mt_times_load(g->times);
+    int64_t rows = g->small + (i->micro < g->larger);
+    int forward = i->work == MT_SCHED_FWD, front = forward != out;   /* the cut in front of it */
+    int other = i->stage + (front ? -1 : 1);
+
+    if (i->work == MT_SCHED_PARAM || other < 0 || other == g->p->nstage ||
+        other % g->p->stride == i->stage % g->p->stride) {
+        return 0;
+    }
+    return handling(g, l->node[g->r->stage[front ? i->stage : other].lo].cut_row, rows);
 }
 
 /* When a message from one stage's ranks to another's, sent at `now`, is there. */
@@ -166,7 +206,7 @@ static int advance(struct game *g, int group)
     while (g->at[group] < g->count) {
         const struct mt_sched_item *i = &g->item[group * g->count + g->at[group]];
         const struct cost *c = &g->cost[2 * i->stage + (i->micro < g->larger)];
-        double from = ready(g, i), busy, sums = 0;
+        double from = ready(g, i), busy, sums = 0, hand;
 
         if (isnan(from)) {
             break;
@@ -187,9 +227,12 @@ static int advance(struct game *g, int group)
             busy = c->data + c->param;
             sums = c->sum_back;
         }
-        w->free = fmax(w->free, from) + busy + sums;
+        busy += i->micro > 0 && (i->work == MT_SCHED_PARAM || i->work == MT_SCHED_BWD) ? c->add : 0;
+        hand = handled(g, i, 0) + handled(g, i, 1);
+        w->free = fmax(w->free, from) + busy + sums + hand;
         w->busy += busy;
         w->sums += sums;
+        w->other += hand;
         finish(g, i, w->free, busy + sums);
         g->at[group]++;
         taken++;
@@ -199,6 +242,7 @@ static int advance(struct game *g, int group)
 
 static int run(struct game *g)
 {
+    const struct mt_cluster *c = mt_times_cluster(g->times);
     struct mt_play *p = g->p;
     int taken = 1, left = g->count * p->stride;
 
@@ -206,6 +250,13 @@ static int run(struct game *g)
         g->fwd[k] = k < p->micros ? 0 : NAN;
         g->back[k] = NAN;
     }
+    for (int k = 0; k < g->r->stage[0].nrank; k++) {
+        int kind = c->kind[g->r->stage[0].rank[k]];
+
+        p->group[0].free = fmax(p->group[0].free,
+                                mt_curve_at(&c->speed[kind].read, (double)p->rows));
+    }
+    p->group[0].other = p->group[0].free;
     while (taken > 0) {
         taken = 0;
         for (int group = 0; group < p->stride; group++) {

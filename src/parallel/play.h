@@ -17,6 +17,7 @@ struct mt_play_stage {
 struct mt_play_group {
     double free;               /* when it is done */
     double busy, sums;         /* computing; sums inside divided layers */
+    double other;              /* reading, and what messages take of its time */
 };
 
 struct mt_play {

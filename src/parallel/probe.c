@@ -2,9 +2,10 @@
  *
  * The network is set up as for training, for each size anew, because what an operation chooses
  * (matrix products above all) depends on the size. Then each step of the list is run by itself,
- * many times in a row, and whole lists are run as in training. A list takes a little more than
- * its parts (launches, the host) or less (nobody waits between them): at the smallest size the
- * difference is the time of a step; at the others the parts are scaled to the list.
+ * many times in a row, and whole lists are run as in training. A list takes more than its parts
+ * (weights that a step finds in a cache when it is repeated) or less (nobody waits between them):
+ * the parts are scaled to the list. Lists in which gradients are added to others tell what that
+ * takes, as it does with micro-batches.
  *
  * All ranks begin a size together and compute until its time is over, so that each is measured
  * under the load of the others. A size that would take a slow device too long is left out on that
@@ -21,16 +22,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NODES_PART 0.6      /* of the time of a size is for single steps */
+#define NODES_PART 0.5      /* of the time of a size is for single steps */
 #define BATCHES    5        /* of runs of a step; the median counts */
 #define MOST_RUNS  500      /* in one batch */
 #define LISTS      3        /* the least number of whole lists */
+#define ADD_AT     8        /* part of the largest size at which adding is measured */
 
 #define MOST_SCALE 3.0      /* between parts and list; beyond it something else went on */
 #define LONGEST    1.5      /* a size may take a slow device so many times the time of all */
 
 /* Sizes: 1 and these parts of the largest. Shares are looked for at the upper ones. */
-static const int divisor[] = {64, 16, 4, 2, 1};
+static const int divisor[] = {64, 16, 8, 4, 2, 1};
 
 struct probe_call {
     struct mt_dev *dev;
@@ -170,13 +172,13 @@ static int time_steps(struct probe_call *c, struct mt_stand *s, double seconds)
     return MOTLEY_OK;
 }
 
-/* Whole lists until the time of this size is over: the median. */
-static int time_lists(struct probe_call *c, struct mt_stand *s)
+/* Whole lists until a time: the median. */
+static int time_lists(struct probe_call *c, struct mt_stand *s, double until, double *seconds)
 {
     double batch[64], each = 0;
     int n = 0, runs = 1;
 
-    while (n < LISTS || (n < 64 && mt_comm_clock() < c->until)) {
+    while (n < LISTS || (n < 64 && mt_comm_clock() < until)) {
         double from = mt_comm_clock();
 
         for (int i = 0; i < runs; i++) {
@@ -188,7 +190,34 @@ static int time_lists(struct probe_call *c, struct mt_stand *s)
         runs = each > 0 && each < 5e-3 ? (int)(5e-3 / each) + 1 : 1;
     }
     qsort(batch, (size_t)n, sizeof *batch, rising);
-    c->list = batch[n / 2];
+    *seconds = batch[n / 2];
+    return MOTLEY_OK;
+}
+
+/* All gradients of parameters are added to what is there, or written. */
+static void set_adding(struct mt_stand *s, int adds)
+{
+    struct mt_steps *l = &s->exec->steps;
+
+    for (int i = 0; i < l->n; i++) {
+        struct mt_step *step = &l->step[i];
+
+        if (work_of(step) == MT_WORK_PARAM) {
+            step->acc_param = adds ? (1u << s->graph->node[step->node].n.nparam) - 1 : 0;
+        }
+    }
+}
+
+/* Gradients that grow without end would become infinite, which some devices do slowly. */
+static int time_adding(struct probe_call *c, struct mt_stand *s)
+{
+    double with = 0, more;
+
+    set_adding(s, 1);
+    MT_TRY(time_lists(c, s, c->until + c->opt->seconds / c->p->nsize / 2, &with));
+    set_adding(s, 0);
+    more = with - c->list;
+    c->p->add = more > 0 ? more / (double)c->whole->param_size : 0;
     return MOTLEY_OK;
 }
 
@@ -222,7 +251,12 @@ done:
 static int time_whole(struct probe_call *c, struct mt_stand *s)
 {
     MT_TRY(time_steps(c, s, NODES_PART * c->opt->seconds / c->p->nsize));
-    return time_lists(c, s);
+    MT_TRY(time_lists(c, s, c->until, &c->list));
+    return c->p->rows[c->size] * ADD_AT <= (double)c->opt->most && c->p->add <= 0 &&
+                   c->size + 1 < c->p->nsize &&
+                   c->p->rows[c->size + 1] * ADD_AT > (double)c->opt->most
+               ? time_adding(c, s)
+               : MOTLEY_OK;
 }
 
 /* Seconds of all nodes at one size, as measured one by one. */
@@ -249,11 +283,7 @@ static void scale_to_list(struct probe_call *c)
     if (c->list <= 0 || sum <= 0) {
         return;
     }
-    if (c->size == 0) {
-        p->step = c->list - sum - update;
-        p->step = p->step > 0 ? p->step : 0;
-    }
-    scale = (c->list - update - p->step) / sum;
+    scale = (c->list - update) / sum;
     scale = scale < 1 / MOST_SCALE ? 1 / MOST_SCALE : scale > MOST_SCALE ? MOST_SCALE : scale;
     for (int i = 0; i < p->nnode; i++) {
         for (int w = 0; w < MT_WORKS; w++) {

@@ -15,7 +15,7 @@ struct mt_probe {
     double (*time)[MT_WORKS][MT_CURVE_POINTS];   /* of each node that is like no
                                               earlier one; 0: no such step, NaN: not measured */
     double update;                         /* seconds a parameter */
-    double step;                           /* seconds a step beyond its parts */
+    double add;                            /* ... when its gradient is added to one before */
 };
 
 /* As mt_profile_measure, for this rank alone. Collective: sizes begin together. Gives *out. */

@@ -14,6 +14,7 @@
 #include "optim/optim.h"
 #include "parallel/paths.h"
 #include "parallel/probe.h"
+#include "parallel/rehearse.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@
 #define NEVER 1e6   /* seconds of one sample of a node that does not fit a device by itself */
 
 /* What a rank tells of itself: numbers in front of its times. */
-enum { MEMORY, ALLOC, UPDATE, STEP, DONE, NUMBERS };
+enum { MEMORY, ALLOC, UPDATE, ADD, DONE, READS, READ_ROWS,
+       READ_SECONDS = READ_ROWS + MT_CURVE_POINTS, NUMBERS = READ_SECONDS + MT_CURVE_POINTS };
 
 struct gathering {
     struct mt_ctx *ctx;
@@ -103,7 +105,10 @@ static int gather(struct gathering *g, struct mt_comm *comm, struct mt_dev *dev,
     mine[MEMORY] = opt->memory_bytes;
     mine[ALLOC] = (double)mt_dev_info(dev)->max_alloc_bytes;
     mine[UPDATE] = p->update;
-    mine[STEP] = p->step;
+    mine[ADD] = p->add;
+    mine[READS] = opt->read.n;
+    memcpy(mine + READ_ROWS, opt->read.rows, sizeof opt->read.rows);
+    memcpy(mine + READ_SECONDS, opt->read.seconds, sizeof opt->read.seconds);
     mine[DONE] = p->done;
     for (int i = 0; i < p->nnode; i++) {
         for (int w = 0; w < MT_WORKS && p->like[i] == i; w++) {
@@ -138,7 +143,7 @@ void mt_profile_seat(const struct mt_dev *dev, const struct mt_comm *comm, doubl
 static double whole_time(const struct gathering *g, int rank, int size)
 {
     const double *n = numbers(g, rank);
-    double sum = n[STEP] + n[UPDATE] * (double)g->whole->param_size;
+    double sum = n[UPDATE] * (double)g->whole->param_size;
 
     for (int at = 0; at < g->nlike; at++) {
         for (int w = 0; w < MT_WORKS; w++) {
@@ -243,7 +248,12 @@ static int make_kind(struct gathering *g, int k)
     s->memory_bytes = n[MEMORY];
     s->max_alloc_bytes = n[ALLOC];
     s->update = mean(g, k, UPDATE);
-    s->step = mean(g, k, STEP);
+    s->add = mean(g, k, ADD);
+    s->read.n = (int)n[READS];
+    for (int i = 0; i < s->read.n; i++) {
+        s->read.rows[i] = n[READ_ROWS + i];
+        s->read.seconds[i] = mean(g, k, READ_SECONDS + i);
+    }
     MT_TRY(MT_NEW_N(g->ctx, p->nnode, &s->curve));
     for (int i = 0; i < p->nnode; i++) {
         for (int w = 0; w < MT_WORKS; w++) {
@@ -336,6 +346,7 @@ int mt_profile_measure(struct mt_dev *dev, struct mt_comm *comm, const struct mt
     }
     MT_TRY_OR(fail, gather(&g, comm, dev, &opt));
     MT_TRY_OR(fail, mt_comm_agree(comm, conclude(&g)));
+    MT_TRY_OR(fail, mt_rehearse(dev, comm, whole, optim, &opt, g.p->cluster));
     g.p->seconds = mt_comm_clock() - begun;
     MT_TRY_OR(fail, mt_comm_bcast(comm, &g.p->seconds, sizeof g.p->seconds, 0));
     free_gathering(&g);
@@ -363,7 +374,8 @@ void mt_profile_step(const struct mt_cluster *c, const struct mt_graph *whole, i
         }
     }
     for (int k = 0; k < out->n; k++) {
-        out->seconds[k] = s->step + s->update * (double)whole->param_size;
+        out->seconds[k] = s->step + s->update * (double)whole->param_size +
+                          mt_curve_at(&s->read, out->rows[k]);
         for (int i = 0; i < whole->nnode; i++) {
             for (int w = 0; w < MT_WORKS; w++) {
                 out->seconds[k] += mt_curve_at(&s->curve[i][w], out->rows[k]);

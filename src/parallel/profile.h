@@ -2,9 +2,10 @@
  * measured at the start of a job, or read from a file that an earlier job has written.
  *
  * A rank's times are of its own kernels, bound for the sizes that are measured: forward, data
- * gradient and parameter gradient of each node, each at several numbers of samples; what whole
- * steps take beyond their parts is the time of a step whatever it does. All ranks measure at the
- * same time, because ranks of one host may share cores and memory as they will in training.
+ * gradient and parameter gradient of each node, each at several numbers of samples, such that they
+ * add up to whole steps. All ranks measure at the
+ * same time, because ranks of one host may share cores and memory as they will in training. What
+ * ranks do together is measured in rehearsals (rehearse.h).
  * Ranks whose devices have the same name, limits and (within MT_PROFILE_ALIKE) speed are one kind,
  * with the mean of their times: noise alone gives nobody another share. */
 #ifndef MT_PARALLEL_PROFILE_H
@@ -37,9 +38,11 @@ struct mt_profile_opt {
     double seconds;             /* of measuring, beside building programs; 0: MT_PROFILE_SECONDS */
     double memory_bytes;        /* that this rank may use; 0: no limit known */
     double slow;                /* device.slow: this rank is made so many times slower */
+    int64_t bucket_bytes;       /* of sums of gradients; 0: no rehearsals */
+    struct mt_curve read;       /* seconds that reading takes from the device; n 0: none */
 };
 
-#define MT_PROFILE_SECONDS 2.0
+#define MT_PROFILE_SECONDS 3.0
 
 /* whole: the network for any number of samples, not bound and left as it is. optim: bound; NULL:
  * forward only. Nothing that is allocated stays. Collective. Gives *out, the same on every rank. */

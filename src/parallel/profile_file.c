@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define FORMAT  "motley-profile"
-#define VERSION 1
+#define VERSION 2
 
 static const char *const work_key[MT_WORKS] = {"forward", "data", "parameters"};
 
@@ -41,6 +41,14 @@ static void put_path(struct mt_json *j, const char *key, const struct mt_path *p
     mt_json_num(j, "bandwidth", p->bandwidth);
     mt_json_end(j);
     j->indent = indent;
+}
+
+static void put_curve(struct mt_json *j, const char *key, const struct mt_curve *c)
+{
+    mt_json_map(j, key);
+    put_list(j, "samples", c->rows, c->n);
+    put_list(j, "seconds", c->seconds, c->n);
+    mt_json_end(j);
 }
 
 static void put_ranks(struct mt_json *j, const struct mt_profile *p)
@@ -90,6 +98,10 @@ static void put_kinds(struct mt_json *j, const struct mt_profile *p, const struc
         mt_json_num(j, "max_alloc_bytes", s->max_alloc_bytes);
         mt_json_num(j, "update", s->update);
         mt_json_num(j, "step", s->step);
+        mt_json_num(j, "add", s->add);
+        if (s->read.n > 0) {
+            put_curve(j, "read", &s->read);
+        }
         mt_json_list(j, "layers");
         for (int i = 0; i < g->nnode; i++) {
             put_layer(j, g->node[i].n.name, s->curve[i]);
@@ -105,6 +117,15 @@ static void put_paths(struct mt_json *j, const struct mt_cluster *c)
     mt_json_map(j, "paths");
     put_path(j, "local", &c->local);
     put_path(j, "remote", &c->remote);
+    if (c->sums.n > 0) {
+        put_curve(j, "sums", &c->sums);
+    }
+    if (c->hand.bandwidth > 0) {
+        put_path(j, "hand", &c->hand);
+    }
+    if (c->inner.bandwidth > 0) {
+        put_path(j, "inner", &c->inner);
+    }
     if (c->between != NULL) {
         mt_json_list(j, "hosts");
         for (int i = 0; i < c->nhost * c->nhost; i++) {
@@ -202,6 +223,28 @@ static int get_path(const struct mt_tree *t, struct mt_path *out)
     return MOTLEY_OK;
 }
 
+/* May be missing. */
+static int get_curve(const struct mt_tree *t, const char *key, struct mt_curve *c)
+{
+    const struct mt_tree *in = mt_tree_get(t, key);
+    int n = 0;
+
+    if (in == NULL) {
+        return MOTLEY_OK;
+    }
+    MT_TRY(get_numbers(in, "samples", c->rows, &c->n));
+    MT_TRY(get_numbers(in, "seconds", c->seconds, &n));
+    if (n != c->n) {
+        MT_TREE_FAIL(in, "'%s' has %d numbers of samples and %d of seconds", key, c->n, n);
+    }
+    for (int i = 1; i < n; i++) {
+        if (!(c->rows[i] > c->rows[i - 1])) {
+            MT_TREE_FAIL(in, "'samples' must rise");
+        }
+    }
+    return MOTLEY_OK;
+}
+
 static int get_layer(const struct mt_tree *t, const char *name, struct mt_curve *curve)
 {
     double rows[MT_CURVE_POINTS];
@@ -241,6 +284,8 @@ static int get_kind(struct mt_ctx *ctx, const struct mt_tree *t, const struct mt
     MT_TRY(get_positive(t, "max_alloc_bytes", &s->max_alloc_bytes));
     MT_TRY(get_positive(t, "update", &s->update));
     MT_TRY(get_positive(t, "step", &s->step));
+    MT_TRY(get_positive(t, "add", &s->add));
+    MT_TRY(get_curve(t, "read", &s->read));
     MT_TRY(get_list(t, "layers", whole->nnode, &layers));
     MT_TRY(MT_NEW_N(ctx, whole->nnode, &s->curve));
     for (int i = 0; i < whole->nnode; i++) {
@@ -278,6 +323,13 @@ static int get_paths(const struct mt_tree *t, struct mt_cluster *c)
     }
     MT_TRY(get_path(mt_tree_get(t, "local"), &c->local));
     MT_TRY(get_path(mt_tree_get(t, "remote"), &c->remote));
+    MT_TRY(get_curve(t, "sums", &c->sums));
+    if (mt_tree_get(t, "hand") != NULL) {
+        MT_TRY(get_path(mt_tree_get(t, "hand"), &c->hand));
+    }
+    if (mt_tree_get(t, "inner") != NULL) {
+        MT_TRY(get_path(mt_tree_get(t, "inner"), &c->inner));
+    }
     if (mt_tree_get(t, "hosts") == NULL) {
         return MOTLEY_OK;
     }

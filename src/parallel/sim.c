@@ -38,6 +38,8 @@ struct sim {
     double *free;               /* by rank: when its messages are through */
     double *done;               /* by rank: when its last update is done */
     double *update;             /* by rank: seconds of its updates */
+    double params;              /* of the network */
+    int64_t batch;
     int *count;                 /* by host: holders there, while a piece is looked at */
 };
 
@@ -90,7 +92,7 @@ static void add_play(struct sim *s)
             const struct mt_play_group *w = &p->group[g];
             const struct mt_stage *stage = &rep->stage[g];
 
-            idle += stage->nrank * (p->seconds - w->busy - w->sums);
+            idle += stage->nrank * (p->seconds - w->busy - w->sums - w->other);
             all += stage->nrank * p->seconds;
             s->f->sums = fmax(s->f->sums, w->sums);
             for (int k = 0; k < stage->nrank; k++) {
@@ -224,6 +226,18 @@ static void sum_speed(struct sim *s, int node, double *per_byte, double *latency
     }
 }
 
+/* What was measured for all parameters, over all ranks, at as many samples a replica as here; for
+ * this part of them. */
+static double measured(const struct sim *s, double params)
+{
+    const struct mt_curve *c = &s->cluster->sums;
+    double n = s->l->nreplica, all = s->cluster->nrank, rows = (double)s->batch / n;
+
+    rows = fmin(fmax(rows, c->rows[0]), c->rows[c->n - 1]);
+    return mt_curve_at(c, rows) * params / s->params *
+           ((n - 1) / n) / ((all - 1) / all);
+}
+
 /* One piece: nodes [lo, hi), of which every replica has all in one stage. */
 static int add_piece(struct sim *s, int lo, int hi, double params, double per_byte, double latency)
 {
@@ -247,7 +261,9 @@ static int add_piece(struct sim *s, int lo, int hi, double params, double per_by
             width = fmax(width, width_of(g, k));
         }
     }
-    p->seconds = s->l->nreplica > 1 ? latency + 4 * params * width * per_byte : 0;
+    p->seconds = s->l->nreplica < 2          ? 0
+                 : s->cluster->sums.n > 0 ? measured(s, params * width)
+                                          : latency + 4 * params * width * per_byte;
     return MOTLEY_OK;
 }
 
@@ -266,7 +282,8 @@ static int add_segment(struct sim *s, int lo, int hi)
     if (s->l->nreplica > 1) {
         sum_speed(s, lo, &per_byte, &latency);
     }
-    most = fmax(all / PIECES, PIECE_BYTES / 4.0);
+    /* What was measured says what comes on top, hidden or not. */
+    most = s->cluster->sums.n > 0 ? all : fmax(all / PIECES, PIECE_BYTES / 4.0);
     for (int i = hi - 1; i >= lo; i--) {
         have += s->load->node[i].params;
         if (have > 0 && (have >= most || i == lo)) {
@@ -328,6 +345,9 @@ static int add_reduction(struct sim *s)
         }
         back = fmax(back, s->play[r]->seconds);
     }
+    for (int i = 0; i < s->load->n; i++) {
+        s->params += s->load->node[i].params;
+    }
     for (int i = s->load->n - 1; i >= 0; i--) {
         if (starts[i]) {
             MT_TRY_OR(end, add_segment(s, i, hi));
@@ -386,7 +406,7 @@ int mt_sim_run(struct mt_times *t, const struct mt_layout *l, int64_t batch,
                struct mt_forecast **out)
 {
     struct sim s = {.ctx = l->ctx, .times = t, .load = mt_times_load(t),
-                    .cluster = mt_times_cluster(t), .l = l};
+                    .cluster = mt_times_cluster(t), .l = l, .batch = batch};
     int st;
 
     MT_CHECK(l->nrank == s.cluster->nrank, MOTLEY_ECONFIG,

@@ -16,6 +16,7 @@ void mt_stand_fini(struct mt_stand *s)
     mt_buf_free(s->batch.y.buf);
     mt_buf_free(s->batch.x.buf);
     mt_exec_free(s->exec);
+    mt_par_free(s->par);
     mt_store_free(s->store);
     mt_steps_fini(&s->steps);
     mt_graph_free(s->graph);
@@ -85,25 +86,26 @@ int mt_stand_plan(const struct mt_graph *whole, double rows, int lo, int hi, str
 }
 
 /* Whether the part fits the device, before scratch is known; *fits. */
-static int count(const struct mt_optim *optim, const struct mt_profile_opt *o, struct mt_stand *s,
-                 int *fits)
+static int count(const struct mt_optim *optim, const struct mt_profile_opt *o, int micros,
+                 struct mt_stand *s, int *fits)
 {
     const struct mt_value *x = &s->graph->value[s->graph->x], *y = &s->graph->value[s->graph->y];
-    struct mt_plan_opt opt = {.hold = -1, .micros = 1};
+    struct mt_plan_opt opt = {.hold = -1, .micros = micros};
     struct mt_plan *plan = NULL;
     uint64_t bytes = mt_store_bytes(s->graph, optim);
 
     MT_TRY(mt_plan_new(s->graph, &s->steps, &opt, &plan));
-    bytes += mt_plan_bytes(plan) + mt_spec_bytes(&x->spec) + mt_spec_bytes(&y->spec);
+    bytes += mt_plan_bytes(plan) +
+             (uint64_t)micros * (mt_spec_bytes(&x->spec) + mt_spec_bytes(&y->spec));
     mt_plan_free(plan);
     *fits = o->memory_bytes <= 0 || (double)bytes <= o->memory_bytes;
     return MOTLEY_OK;
 }
 
 static int alloc(struct mt_dev *dev, const struct mt_optim *optim, const struct mt_profile_opt *o,
-                 double rows, struct mt_stand *s)
+                 double rows, int micros, struct mt_stand *s)
 {
-    struct mt_exec_opt opt = {.mode = MT_TRAIN, .micros = 1, .optim = optim,
+    struct mt_exec_opt opt = {.mode = MT_TRAIN, .micros = micros, .optim = optim,
                               .slow = o->slow};
     struct mt_graph *g = s->graph;
 
@@ -112,6 +114,8 @@ static int alloc(struct mt_dev *dev, const struct mt_optim *optim, const struct 
     s->batch = (struct mt_batch){.rows = (int64_t)rows, .lr = 1e-6};
     s->batch.x.spec = g->value[g->x].spec;
     s->batch.y.spec = g->value[g->y].spec;
+    s->batch.x.spec.dim[0] *= micros;
+    s->batch.y.spec.dim[0] *= micros;
     MT_TRY(mt_buf_new(dev, mt_spec_bytes(&s->batch.x.spec), "samples", &s->batch.x.buf));
     MT_TRY(mt_buf_new(dev, mt_spec_bytes(&s->batch.y.spec), "targets", &s->batch.y.buf));
     MT_TRY(fill_noise(g->ctx, s->batch.x.buf));
@@ -120,8 +124,7 @@ static int alloc(struct mt_dev *dev, const struct mt_optim *optim, const struct 
     for (int a = 0; a < s->exec->narena; a++) {
         MT_TRY(fill_noise(g->ctx, s->exec->arena[a]));
     }
-    MT_TRY(mt_exec_run(s->exec, &s->batch));   /* what is built or copied at the first launch */
-    return mt_dev_finish(dev);
+    return MOTLEY_OK;
 }
 
 int mt_stand_new(struct mt_dev *dev, const struct mt_graph *whole, const struct mt_optim *optim,
@@ -131,11 +134,44 @@ int mt_stand_new(struct mt_dev *dev, const struct mt_graph *whole, const struct 
     int st;
 
     MT_TRY(mt_stand_plan(whole, rows, lo, hi, s));
-    MT_TRY(count(optim, opt, s, fits));
+    MT_TRY(count(optim, opt, 1, s, fits));
     if (*fits) {
-        st = alloc(dev, optim, opt, rows, s);
+        st = alloc(dev, optim, opt, rows, 1, s);
+        if (st == MOTLEY_OK) {
+            /* what is built or copied at the first launch */
+            st = mt_exec_run(s->exec, &s->batch);
+            st = st == MOTLEY_OK ? mt_dev_finish(dev) : st;
+        }
         *fits = st != MOTLEY_EDEV;   /* scratch, or what others hold of the device */
         MT_TRY(*fits ? st : MOTLEY_OK);
+    }
+    return MOTLEY_OK;
+}
+
+int mt_stand_job(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *whole,
+                 const struct mt_optim *optim, const struct mt_profile_opt *o,
+                 const struct mt_layout *layout, int64_t rows, int micros, struct mt_stand *s,
+                 int *fits)
+{
+    struct mt_par_opt opt = {.bucket_bytes = o->bucket_bytes, .sums = 1, .layout = layout,
+                             .whole = whole};
+    struct mt_order_opt order = {.mode = MT_TRAIN, .micros = micros};
+    int rank = mt_comm_info(comm)->rank, st;
+    struct mt_graph *part = NULL;
+
+    MT_TRY(mt_graph_rebatch(whole, (rows + micros - 1) / micros, &part));
+    MT_TRY(mt_par_graph(part, layout, rank, &s->graph));
+    MT_TRY(mt_par_order(s->graph, layout, rank, &order, &s->steps));
+    MT_TRY(count(optim, o, micros, s, fits));
+    if (*fits) {
+        MT_TRY(mt_par_new(dev, comm, s->graph, &opt, &s->steps, &s->par));
+        st = alloc(dev, optim, o, (double)rows, micros, s);
+        *fits = st != MOTLEY_EDEV;
+        MT_TRY(*fits ? st : MOTLEY_OK);
+        if (*fits) {
+            s->exec->pass = s->par;
+            s->exec->idle = mt_par_idle;
+        }
     }
     return MOTLEY_OK;
 }

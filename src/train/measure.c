@@ -11,7 +11,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define READINGS 7   /* of a number of samples; the median counts */
 
 /* ---- reading, measuring -------------------------------------------------------------- */
 
@@ -103,11 +106,69 @@ done:
     return st;
 }
 
+static int rising(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Seconds to bring `rows` samples to the device, the median. */
+static int time_reading(struct mt_session *s, int64_t rows, double *seconds)
+{
+    struct mt_feed_ask ask = {.seed = s->config->seed, .rows = rows, .shuffle = s->data->shuffle};
+    struct mt_feed *feed = NULL;
+    struct mt_tensor x, y;
+    double took[READINGS];
+    int st;
+
+    mt_session_specs(&s->sample, rows, &x.spec, &y.spec);
+    MT_TRY(mt_feed_new(s->job->dev, s->data->train, &s->sample, &x.spec, &y.spec, MT_FEED_ALL,
+                       &feed));
+    for (int i = -1; i < READINGS; i++) {
+        double from = mt_comm_clock();
+
+        MT_TRY_OR(done, mt_feed_ask(feed, &ask));
+        MT_TRY_OR(done, mt_feed_take(feed, &x, &y));
+        mt_feed_done(feed);
+        if (i >= 0) {
+            took[i] = mt_comm_clock() - from;
+        }
+        ask.first = ask.first + 2 * rows <= s->data->train->n ? ask.first + rows : 0;
+    }
+    qsort(took, READINGS, sizeof *took, rising);
+    *seconds = took[READINGS / 2];
+done:
+    mt_feed_free(feed);
+    return st;
+}
+
+/* What reading takes from a device that computes on the cores of this host, of which it needs one;
+ * others are left alone by it. */
+static int measure_reading(struct mt_session *s, struct mt_curve *out)
+{
+    const struct mt_dev_info *info = mt_dev_info(s->job->dev);
+    int64_t n = s->data != NULL ? s->data->train->n : 0, most = n < s->batch ? n : s->batch;
+
+    out->n = 0;
+    if (info->type != MT_DEV_CPU || most < 2) {
+        return MOTLEY_OK;
+    }
+    for (int i = 0; i < 2; i++) {
+        out->rows[i] = i == 0 ? 1 : (double)most;
+        MT_TRY(time_reading(s, (int64_t)out->rows[i], &out->seconds[i]));
+        out->seconds[i] /= info->units;
+        out->n++;
+    }
+    return MOTLEY_OK;
+}
+
 int mt_session_profile(struct mt_session *s, const struct mt_profile **out)
 {
     struct mt_profile_opt opt = {.most = s->batch,
                                  .memory_bytes = (double)mt_job_memory(s->job),
-                                 .slow = slowness(s)};
+                                 .slow = slowness(s),
+                                 .bucket_bytes = s->config->parallel.bucket_bytes};
     struct mt_profile *p = NULL;
     int st = MOTLEY_OK;
 
@@ -117,6 +178,7 @@ int mt_session_profile(struct mt_session *s, const struct mt_profile **out)
         if (s->config->parallel.profile != NULL) {
             MT_TRY_OR(fail, read_profile(s, &p));
         } else {
+            MT_TRY(mt_job_agree(s->job, measure_reading(s, &opt.read)));
             MT_TRY(mt_profile_measure(s->job->dev, s->job->comm, s->whole, s->optim, &opt,
                                       &p));
         }

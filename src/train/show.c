@@ -222,9 +222,16 @@ static void show_kind(const struct out *o, const struct mt_session *s, int kind)
         }
     }
     line(o, "  kind %d: %s, rank %s", kind, v->name, ranks);
-    line(o, "    memory %.1f MiB, largest allocation %.1f MiB; update %.3g ns a weight; %.3g us a "
-            "step beyond the layers", v->memory_bytes / (1 << 20),
-         v->max_alloc_bytes / (1 << 20), 1e9 * v->update, 1e6 * v->step);
+    line(o, "    memory %.1f MiB, largest allocation %.1f MiB", v->memory_bytes / (1 << 20),
+         v->max_alloc_bytes / (1 << 20));
+    line(o, "    update %.3g ns a weight, a gradient added to another %.3g ns", 1e9 * v->update,
+         1e9 * v->add);
+    if (v->read.n > 0) {
+        double rows = v->read.rows[v->read.n - 1];
+
+        line(o, "    reading %.0f samples takes %.3g us from it", rows,
+             1e6 * mt_curve_at(&v->read, rows));
+    }
     for (int k = 0; k < step.n; k++) {
         line(o, "    %6.0f samples: %10.4g ms a step, %10.4g samples/s", step.rows[k],
              1e3 * step.seconds[k], step.rows[k] / step.seconds[k]);
@@ -246,6 +253,20 @@ static void show_kind(const struct out *o, const struct mt_session *s, int kind)
 static void show_path(const struct out *o, const char *what, const struct mt_path *p)
 {
     line(o, "  %s: %.3g us, %.3g MB/s", what, 1e6 * p->latency, p->bandwidth / 1e6);
+}
+
+static void show_rehearsed(const struct out *o, const struct mt_cluster *c)
+{
+    for (int i = 0; i < c->sums.n; i++) {
+        line(o, "  sums of all gradients: %.3g us of a step of %.0f samples a rank",
+             1e6 * c->sums.seconds[i], c->sums.rows[i]);
+    }
+    if (c->hand.bandwidth > 0) {
+        show_path(o, "a message between stages takes from each of its ranks", &c->hand);
+    }
+    if (c->inner.bandwidth > 0) {
+        show_path(o, "sums inside divided layers", &c->inner);
+    }
 }
 
 /* What is to be expected of the layout that training would have. */
@@ -280,6 +301,7 @@ int mt_session_show_profile(struct mt_session *s, mt_show_fn *fn, void *arg)
     if (p->cluster->nrank > 1) {
         line(&o, "messages, one direction:");
         show_path(&o, "ranks of one host", &p->cluster->local);
+        show_rehearsed(&o, p->cluster);
     }
     for (int i = 0; p->cluster->between != NULL && i < p->cluster->nhost * p->cluster->nhost; i++) {
         int a = i / p->cluster->nhost, b = i % p->cluster->nhost;

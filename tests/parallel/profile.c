@@ -2,7 +2,8 @@
  * times slower is seen to be far slower than the others (by at least 5, in one of three attempts:
  * others may disturb a measurement), and gets a kind of its own; a rank whose memory is too small
  * for the whole network still has times for every layer that fits, and the limit is in the
- * profile; paths between ranks are measured.
+ * profile; paths between ranks are measured; rehearsals of several ranks give what sums and
+ * messages take, and that comes on top of what the simulator says without it.
  * Ranks: 1 2 3 */
 #include "job.h"
 
@@ -12,6 +13,7 @@
 #include "graph/store.h"
 #include "optim/optim.h"
 #include "parallel/profile.h"
+#include "parallel/sim.h"
 
 #include <math.h>
 
@@ -70,6 +72,47 @@ static double step_of(const struct all *a, const struct mt_profile *p, int rank)
 
     mt_profile_step(p->cluster, a->graph, rank, &c);
     return mt_curve_at(&c, BATCH);
+}
+
+/* Rehearsals: what was found is possible, and stands in the forecast. */
+static void rehearsed(struct job *j, const struct all *a)
+{
+    struct mt_profile_opt opt = {.most = BATCH, .seconds = 0.4, .bucket_bytes = 1 << 18};
+    struct mt_mesh mesh = {.data = j->size, .stages = 1, .tensor = 1, .chunks = 1, .micros = 1};
+    struct mt_profile *p = NULL;
+    struct mt_load *load = NULL;
+    struct mt_times *times = NULL;
+    struct mt_layout *l = NULL;
+    struct mt_forecast *with = NULL, *without = NULL;
+    struct mt_curve *sums;
+
+    JOB_DO(j, mt_profile_measure(a->dev, j->comm, a->graph, a->optim, &opt, &p));
+    check_same(j, a, p);
+    sums = &p->cluster->sums;
+    JOB_CHECK(j, sums->n >= 2 && sums->rows[sums->n - 1] == BATCH / j->size,
+              "%d sizes of rehearsed sums", sums->n);
+    for (int i = 0; i < sums->n; i++) {
+        JOB_CHECK(j, sums->seconds[i] >= 0 && sums->seconds[i] < 1, "sums of %g s",
+                  sums->seconds[i]);
+    }
+    JOB_CHECK(j, p->cluster->hand.latency >= 0 && p->cluster->hand.latency < 0.1, "hand %g s",
+              p->cluster->hand.latency);
+    JOB_DO(j, mt_load_new(a->graph, a->optim, &load));
+    JOB_DO(j, mt_times_new(load, p->cluster, &times));
+    JOB_DO(j, mt_layout_grid(a->graph, j->size, &mesh, &l));
+    JOB_DO(j, mt_sim_run(times, l, BATCH / j->size * j->size, &with));
+    for (int i = 0; i < sums->n; i++) {
+        sums->seconds[i] = 0;
+    }
+    JOB_DO(j, mt_sim_run(times, l, BATCH / j->size * j->size, &without));
+    JOB_CHECK(j, fabs(with->step - with->exposed - without->step) < 1e-9, "%g - %g is not %g",
+              with->step, with->exposed, without->step);
+    mt_forecast_free(with);
+    mt_forecast_free(without);
+    mt_layout_free(l);
+    mt_times_free(times);
+    mt_load_free(load);
+    mt_profile_free(p);
 }
 
 /* The last rank is slow. */
@@ -134,6 +177,7 @@ int main(void)
     JOB_DO(&j, mt_optim_bind(a.optim, a.dev));
     if (j.size > 1) {
         one_is_slow(&j, &a);
+        rehearsed(&j, &a);
     }
     one_is_small(&j, &a);
     mt_optim_free(a.optim);

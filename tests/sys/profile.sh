@@ -48,7 +48,7 @@ cmp "$TMPDIR/first.kinds" "$TMPDIR/second.kinds" || say "what is read differs fr
 refused 2 'another network' --profile="$json" model.1.linear=49
 refused 2 'goes up to 50 samples' --profile="$json" train.batch=51
 refused 2 "now (host" --profile="$json" device.slow=2
-echo '{"format": "motley-profile", "version": 1' >"$TMPDIR/cut.json"
+echo '{"format": "motley-profile", "version": 2' >"$TMPDIR/cut.json"
 refused 1 'cut.json:' --profile="$TMPDIR/cut.json"
 "$MOTLEY" plan "$config" --profile="$json" >"$TMPDIR/out" 2>&1 && say "one rank took a profile of two"
 grep -q 'is of 2 ranks' "$TMPDIR/out" || say "a profile of two ranks: $(cat "$TMPDIR/out")"

@@ -79,6 +79,9 @@ static void invent(const struct mt_graph *g, const struct mt_optim *optim, struc
     c->nkind = 2;
     c->local = (struct mt_path){1.25e-6, 3e9 / 7};
     c->remote = (struct mt_path){5e-3, 1.1e8 / 3};
+    c->sums = (struct mt_curve){3, {1, 7, 30}, {fabs(draw(&n)), 0, fabs(draw(&n))}};
+    c->hand = (struct mt_path){fabs(draw(&n)), 1e9 / 3};
+    c->inner = (struct mt_path){fabs(draw(&n)), 2e9 / 3};
     ok(MT_NEW_N(ctx, c->nkind, &c->speed));
     ok(MT_NEW_N(ctx, HOSTS * HOSTS, &c->between));
     for (int i = 0; i < HOSTS * HOSTS; i++) {
@@ -98,6 +101,10 @@ static void invent(const struct mt_graph *g, const struct mt_optim *optim, struc
         s->max_alloc_bytes = 0;
         s->update = 1e-9 * fabs(draw(&n));
         s->step = 1e-5 * fabs(draw(&n));
+        s->add = 1e-10 * fabs(draw(&n));
+        if (k == 0) {   /* the other's is left out */
+            s->read = (struct mt_curve){2, {1, 64}, {1e-5 / 3, 1e-3 / 3}};
+        }
         ok(MT_NEW_N(ctx, g->nnode, &s->curve));
         for (int i = 0; i < g->nnode; i++) {
             for (int w = 0; w < MT_WORKS; w++) {
@@ -125,6 +132,9 @@ static void compare(const struct mt_profile *a, const struct mt_profile *b, int 
     assert_memory_equal(c->host, d->host, (size_t)c->nrank * sizeof *c->host);
     assert_memory_equal(&c->local, &d->local, sizeof c->local);
     assert_memory_equal(&c->remote, &d->remote, sizeof c->remote);
+    assert_memory_equal(&c->hand, &d->hand, sizeof c->hand);
+    assert_memory_equal(&c->inner, &d->inner, sizeof c->inner);
+    assert_memory_equal(&c->sums, &d->sums, sizeof c->sums);
     assert_memory_equal(c->between, d->between, HOSTS * HOSTS * sizeof *c->between);
     for (int r = 0; r < c->nrank; r++) {
         assert_string_equal(a->seat[r].host, b->seat[r].host);
@@ -136,7 +146,8 @@ static void compare(const struct mt_profile *a, const struct mt_profile *b, int 
         assert_string_equal(s->name, t->name);
         assert_true(s->memory_bytes == t->memory_bytes);
         assert_true(s->max_alloc_bytes == t->max_alloc_bytes);
-        assert_true(s->update == t->update && s->step == t->step);
+        assert_true(s->update == t->update && s->step == t->step && s->add == t->add);
+        assert_memory_equal(&s->read, &t->read, sizeof s->read);
         for (int i = 0; i < nodes * MT_WORKS; i++) {
             const struct mt_curve *u = &s->curve[i / MT_WORKS][i % MT_WORKS];
             const struct mt_curve *v = &t->curve[i / MT_WORKS][i % MT_WORKS];
@@ -186,7 +197,7 @@ static void json_keeps_every_bit_and_refuses_what_does_not_fit(void **state)
     ok(mt_profile_network(g2, optim2, network, sizeof network));
     assert_string_not_equal(network, p->network);
     refused(parse_with(text, "x", "x", g2, network), "another network");
-    refused(parse_with(text, "\"version\": 1", "\"version\": 2", g, p->network), "not 'motley-");
+    refused(parse_with(text, "\"version\": 2", "\"version\": 1", g, p->network), "not 'motley-");
     refused(parse_with(text, "\"relu1\"", "\"relu9\"", g, p->network), "the network has 'relu1'");
     refused(parse_with(text, "\"kind\":1", "\"kind\":2", g, p->network), "must be 0 to 1");
     refused(parse_with(text, "[1,4,16,64]", "[1,4,64,16]", g, p->network), "must rise");
@@ -307,7 +318,7 @@ static void measured_curves_rise(void **state)
     ok(mt_profile_measure(dev, comm, g, optim, &opt, &p));
     assert_int_equal(p->cluster->nkind, 1);
     assert_int_equal(g->nnode, (int)(sizeof works / sizeof *works));
-    assert_true(p->cluster->speed[0].update > 0 && p->cluster->speed[0].step >= 0);
+    assert_true(p->cluster->speed[0].update > 0 && p->cluster->speed[0].add >= 0);
     for (int i = 0; i < g->nnode; i++) {
         for (int w = 0; w < MT_WORKS; w++) {
             const struct mt_curve *c = &p->cluster->speed[0].curve[i][w];

@@ -3,7 +3,8 @@
  * (m + p - 1), zero-bubble (3 m + p - 1) / (3 p m), interleaving a v-th of the bubble; uneven
  * shares reach the sum of the rates, even ones N times the lowest; a sum of gradients takes
  * 2 (N - 1) / N of the bytes and hides behind backward; messages slower than stages set the pace;
- * memory counts what is alive. And that the work of a network is that of its formulas. */
+ * what was rehearsed comes on top of what is computed; memory counts what is alive. And that the
+ * work of a network is that of its formulas. */
 #include "base/ctx.h"
 #include "config/yaml.h"
 #include "parallel/sim.h"
@@ -195,6 +196,85 @@ static void reduction(void **state)
     mt_forecast_free(f);
 }
 
+/* What was measured of whole steps comes on top: sums of all parameters over all eight ranks take
+ * 14 s with 10 samples a rank, 28 s with 20. */
+static void rehearsed_sums(void **state)
+{
+    struct mt_forecast *f;
+
+    (void)state;
+    cluster.local = (struct mt_path){1, 1};   /* must not count any more */
+    cluster.sums = (struct mt_curve){2, {10, 20}, {14, 28}};
+    for (int i = 0; i < NODES; i++) {
+        node[i].params = 5;
+    }
+    f = run(layout(8, 1, 1, 1, MT_SCHEDULE_1F1B, NULL), 8 * 15);
+    near(f->step, 3 * NODES * 15 + 21);
+    near(f->exposed, 21);
+    mt_forecast_free(f);
+    f = run(layout(8, 1, 1, 1, MT_SCHEDULE_1F1B, NULL), 8 * 100);
+    near(f->step, 3 * NODES * 100 + 28);   /* no line goes on */
+    mt_forecast_free(f);
+    cluster.local = (struct mt_path){0, INFINITY};
+    /* Two replicas of four stages: a quarter of the parameters, 1 / 2 of it sent, not 7 / 8. */
+    f = run(layout(2, 4, 1, 4, MT_SCHEDULE_GPIPE, NULL), 2 * 16);
+    near(f->step, 3 * NODES * 16 * 7 / 16.0 + 14 * 1.6 / 4 * (1 / 2.0) / (7 / 8.0));
+    mt_forecast_free(f);
+    /* Nobody to share with. */
+    f = run(layout(1, 4, 1, 4, MT_SCHEDULE_GPIPE, NULL), 16);
+    near(f->step, 3 * NODES * 16 * 7 / 16.0);
+    mt_forecast_free(f);
+}
+
+/* A message takes one second and another for 8 bytes from each of its ranks; a micro-batch of four
+ * samples crosses the cut as 16 bytes, so 3 s. */
+static void rehearsed_messages(void **state)
+{
+    double half = 4 * NODES / 2.0, hand = 3;   /* seconds of forward of a micro-batch in a stage */
+    struct mt_forecast *f;
+
+    (void)state;
+    cluster.hand = (struct mt_path){1, 8};
+    node[NODES / 2].cut_row = 4;
+    f = run(layout(1, 2, 1, 1, MT_SCHEDULE_GPIPE, NULL), 4);
+    near(f->step, 2 * half + 4 * half + 4 * hand);
+    near(f->rank[0].busy, 3 * half);
+    mt_forecast_free(f);
+    /* GPipe, m micro-batches: each rank handles one message with each item. */
+    for (int m = 1; m <= 8; m++) {
+        f = run(layout(1, 2, 1, m, MT_SCHEDULE_GPIPE, NULL), 4 * m);
+        near(f->step, (m + 1) * (half + hand) + (m + 1) * (2 * half + hand));
+        mt_forecast_free(f);
+    }
+    /* Nothing crosses ranks in one stage. */
+    f = run(layout(1, 1, 1, 1, MT_SCHEDULE_GPIPE, NULL), 4);
+    near(f->step, 6 * half);
+    mt_forecast_free(f);
+}
+
+/* Reading comes before the first stage begins; adding gradients is work of all micro-batches but
+ * the first. */
+static void reading_and_adding(void **state)
+{
+    struct mt_forecast *f;
+
+    (void)state;
+    for (int i = 0; i < NODES; i++) {
+        node[i].params = 10;
+    }
+    for (int r = 0; r < RANKS; r++) {
+        speed[r].read = (struct mt_curve){2, {0, 12}, {1, 7}};
+        speed[r].add = 0.5;
+    }
+    f = run(layout(1, 1, 1, 3, MT_SCHEDULE_1F1B, NULL), 12);
+    near(f->step, 7 + 3 * NODES * 12 + 2 * 0.5 * 10 * NODES);
+    near(f->bubble + 1, 1);
+    mt_forecast_free(f);
+    f = run(layout(1, 2, 1, 1, MT_SCHEDULE_1F1B, NULL), 12);
+    near(f->step, 7 + 3 * NODES * 12);
+    mt_forecast_free(f);
+}
+
 static void messages(void **state)
 {
     struct mt_forecast *f;
@@ -345,6 +425,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(pipelines, fresh), cmocka_unit_test_setup(shares, fresh),
         cmocka_unit_test_setup(reduction, fresh), cmocka_unit_test_setup(messages, fresh),
+        cmocka_unit_test_setup(rehearsed_sums, fresh),
+        cmocka_unit_test_setup(rehearsed_messages, fresh),
+        cmocka_unit_test_setup(reading_and_adding, fresh),
         cmocka_unit_test_setup(memory, fresh),    cmocka_unit_test_setup(tensor, fresh),
         cmocka_unit_test(work),                   cmocka_unit_test(curves),
     };
