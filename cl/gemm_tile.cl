@@ -24,10 +24,13 @@
 #define MR 2             /* rows of a tile: 2; 6 if there are 16 vector registers, 12 if 32 */
 #endif
 #ifndef KC
-#define KC 64            /* longest block of K: multiple of VW */
+#define KC 64            /* longest block of K in words: multiple of VW */
 #endif
 #ifndef PANELS
-#define PANELS 2         /* panels that a group packs at most, KC NR numbers of local memory each */
+#define PANELS 2         /* panels that a group packs at most, KC NR words of local memory each */
+#endif
+#ifndef TILES
+#define TILES 1          /* tiles of rows packed at once; more only pay for short pieces (RT) */
 #endif
 #ifndef AHEAD
 #define AHEAD 0          /* rows of a matrix to ask for in advance, 0..16; 0: never ask */
@@ -42,9 +45,10 @@
 #define FLIP 0           /* X is C transposed */
 #endif
 
-#define NR (2 * VW)
-
-#define TILES (RT ? 8 : 1)   /* packed at once; more than one only pays for short pieces */
+#define NR  (2 * VW)
+/* Words from a packed row to the next; not a power of two for the long ones of bf16, which would
+ * meet in a few sets of the first-level cache. */
+#define ROW (UNIT > 0 ? KC + 16 : KC)
 
 /* A hint to load a line soon: a built-in of clang, which compiles for all CPU devices so far. */
 #if AHEAD > 0
@@ -59,15 +63,15 @@
 #define R_AT(i) r[(i)]               /* packed [k][MR] */
 #define R_NEXT  MR
 #else
-#define R_AT(i) r[(i) * KC]          /* packed [MR][KC] */
+#define R_AT(i) r[(i) * ROW]         /* packed [MR][ROW] */
 #define R_NEXT  1
 #endif
 
 #define DECL2(i) vec x##i = 0.0f, y##i = 0.0f;
-#define STEP2(i) { vec a = R_AT(i); x##i = fma(a, s0, x##i); y##i = fma(a, s1, y##i); }
+#define STEP2(i) MAC2(x##i, y##i, R_AT(i), s0, s1)
 #define KEEP2(i) x[2 * (i)] = x##i; x[2 * (i) + 1] = y##i;
 #define DECL1(i) vec x##i = 0.0f;
-#define STEP1(i) { vec a = R_AT(i); x##i = fma(a, s0, x##i); }
+#define STEP1(i) MAC1(x##i, R_AT(i), s0)
 #define KEEP1(i) x[2 * (i)] = x##i;
 
 #define ROWS1(X)  X(0)
@@ -88,22 +92,22 @@
         if (wide) {                                                                           \
             ROWS##H(DECL2)                                                                    \
             for (uint l = 0; l < k; l++, r += R_NEXT, s += 2) {                               \
-                vec s0 = s[0], s1 = s[1];                                                     \
+                words s0 = s[0], s1 = s[1];                                                   \
                 ROWS##H(STEP2)                                                                \
             }                                                                                 \
             ROWS##H(KEEP2)                                                                    \
         } else {                                                                              \
             ROWS##H(DECL1)                                                                    \
             for (uint l = 0; l < k; l++, r += R_NEXT, s += 2) {                               \
-                vec s0 = s[0];                                                                \
+                words s0 = s[0];                                                              \
                 ROWS##H(STEP1)                                                                \
             }                                                                                 \
             ROWS##H(KEEP1)                                                                    \
         }                                                                                     \
         break;
 
-/* x (rows, 2 vectors) = packed rows r times packed panel s; wide: both vectors count. */
-INLINE void tile(local vec *x, const local float *r, const local vec *s, uint rows,
+/* x (rows, 2 vectors) = packed rows r times packed panel s, k words; wide: both vectors count. */
+INLINE void tile(local vec *x, const local word *r, const local words *s, uint rows,
                  uint k, uint wide)
 {
     switch (rows) {
@@ -130,21 +134,21 @@ INLINE void tile(local vec *x, const local float *r, const local vec *s, uint ro
 
 #if ST
 /* Columns q.. of S, k terms, nq columns, into panels; zeros in what is left of the last vector.
- * s points at S[0][q]; column j lies at s + j ld, k contiguous. Blocks of VW x VW are transposed
- * by interleaving vectors i and i + VW/2, log2(VW) times. */
-INLINE void pack_columns(local vec *to, global const float *s, ulong ld, uint k, uint nq)
+ * s points at S[0][q]; column j lies at s + j ld, k contiguous. Blocks of VW x VW words are
+ * transposed by interleaving vectors i and i + VW/2, log2(VW) times. */
+INLINE void pack_columns(local words *to, global const operand *s, ulong ld, uint k, uint nq)
 {
     for (uint v = 0; v * VW < nq; v++, s += VW * ld) {
-        local vec *t = to + v / 2 * (KC * 2) + v % 2;
+        local words *t = to + v / 2 * (KC * 2) + v % 2;
         uint have = min(nq - v * VW, (uint)VW), l = 0;
 
         if (have == VW) {
-            for (; l + VW <= k; l += VW) {
+            for (; l + VW <= k / TERMS; l += VW) {
                 vec a[VW], b[VW];
 
                 #pragma unroll
                 for (uint j = 0; j < VW; j++) {
-                    a[j] = GLOAD(s + j * ld + l);
+                    a[j] = GLOAD(s + j * ld + TERMS * l);
                 }
                 #pragma unroll
                 for (uint round = 1; round < VW; round *= 2) {
@@ -160,41 +164,42 @@ INLINE void pack_columns(local vec *to, global const float *s, ulong ld, uint k,
                 }
                 #pragma unroll
                 for (uint j = 0; j < VW; j++) {
-                    t[2 * (l + j)] = a[j];
+                    t[2 * (l + j)] = AS_WORDS(a[j]);
                 }
             }
         }
-        for (; l < k; l++) {
-            local float *f = (local float *)(t + 2 * l);
+        for (; TERMS * l < k; l++) {
+            local word *f = (local word *)(t + 2 * l);
 
             for (uint j = 0; j < VW; j++) {
-                f[j] = j < have ? s[j * ld + l] : 0.0f;
+                f[j] = j < have ? word_at(s + j * ld + TERMS * l, TERMS * l + 1 < k) : 0;
             }
         }
     }
 }
 #else
 /* The same where q is contiguous: along the rows of S, which cross all panels. */
-INLINE void pack_columns(local vec *to, global const float *s, ulong ld, uint k, uint nq)
+INLINE void pack_columns(local words *to, global const operand *s, ulong ld, uint k, uint nq)
 {
-    for (uint l = 0; l < k; l++, s += ld, to += 2) {
+    for (uint l = 0; l < k; l += TERMS, s += TERMS * ld, to += 2) {
+        ulong next = l + 1 < k ? ld : 0;
         uint j = 0;
 
         for (; j + NR <= nq; j += NR) {
             FETCH(s + j + AHEAD * ld);
-            FETCH(s + j + VW + AHEAD * ld);
-            to[j * KC / VW] = GLOAD(s + j);
-            to[j * KC / VW + 1] = GLOAD(s + j + VW);
+            FETCH(s + j + (TERMS > 1 ? ld : VW) + AHEAD * ld);
+            to[j * KC / VW] = words_at(s + j, next);
+            to[j * KC / VW + 1] = words_at(s + j + VW, next);
         }
         if (j + VW <= nq) {
-            to[j * KC / VW] = GLOAD(s + j);
+            to[j * KC / VW] = words_at(s + j, next);
         }
         if (nq % VW > 0) {
             uint last = nq / VW * VW, v = last / NR * (KC * 2) + last % NR / VW;
-            local float *f = (local float *)(to + v);
+            local word *f = (local word *)(to + v);
 
             for (uint i = 0; i < VW; i++) {
-                f[i] = last + i < nq ? s[last + i] : 0.0f;
+                f[i] = last + i < nq ? word_at(s + last + i, next) : 0;
             }
         }
     }
@@ -202,46 +207,48 @@ INLINE void pack_columns(local vec *to, global const float *s, ulong ld, uint k,
 #endif
 
 /* Tiles of rows into `to`, one behind another: tile u has rows at[u]..at[u + 1] of R, r points at
- * R[0][0] of the block of K. A tile lies as [row][KC], or as [k][MR] where p is contiguous. */
-INLINE void pack_rows(local float *to, global const float *r, ulong ld, uint k,
+ * R[0][0] of the block of K. A tile lies as [row][ROW], or as [k][MR] where p is contiguous. */
+INLINE void pack_rows(local word *to, global const operand *r, ulong ld, uint k,
                       const uint *at, uint tiles)
 {
 #if RT
     uint l = 0;
 
     /* Whole vectors while neither R nor the tile is left: what is too much is overwritten by the
-     * next term. All tiles of a term at once: their numbers are neighbours. */
-    for (; l + (VW + MR - 1) / MR < k && (k - l - 1) * ld >= VW; l++, r += ld) {
+     * next word. All tiles of a word at once: their numbers are neighbours. */
+    for (; TERMS * (l + (VW + MR - 1) / MR + 1) <= k && (k - TERMS * (l + 1)) * ld >= VW;
+         l++, r += TERMS * ld) {
         for (uint u = 0; u < tiles; u++) {
             FETCH(r + at[u] + AHEAD * ld);
-            LSTORE(GLOAD(r + at[u]), to + (u * KC + l) * MR);
+            *(local loose_words *)(to + u * (MR * ROW) + l * MR) = words_at(r + at[u], ld);
 #if MR > VW
             for (uint i = VW; i < at[u + 1] - at[u]; i++) {
-                to[(u * KC + l) * MR + i] = r[at[u] + i];
+                to[u * (MR * ROW) + l * MR + i] = word_at(r + at[u] + i, ld);
             }
 #endif
         }
     }
-    for (; l < k; l++, r += ld) {
+    for (; TERMS * l < k; l++, r += TERMS * ld) {
         for (uint u = 0; u < tiles; u++) {
             for (uint i = 0; i < at[u + 1] - at[u]; i++) {
-                to[(u * KC + l) * MR + i] = r[at[u] + i];
+                to[u * (MR * ROW) + l * MR + i] =
+                    word_at(r + at[u] + i, TERMS * l + 1 < k ? ld : 0);
             }
         }
     }
 #else
-    for (uint u = 0; u < tiles; u++, to += KC * MR) {
-        local float *t = to;
+    for (uint u = 0; u < tiles; u++, to += MR * ROW) {
+        local word *t = to;
 
-        for (uint i = at[u]; i < at[u + 1]; i++, t += KC) {
-            global const float *row = r + i * ld;
+        for (uint i = at[u]; i < at[u + 1]; i++, t += ROW) {
+            global const operand *row = r + i * ld;
             uint l = 0;
 
-            for (; l + VW <= k; l += VW) {
-                LSTORE(GLOAD(row + l), t + l);
+            for (; l + VW <= k / TERMS; l += VW) {
+                LSTORE(GLOAD(row + TERMS * l), t + l);
             }
-            for (; l < k; l++) {
-                t[l] = row[l];
+            for (; TERMS * l < k; l++) {
+                t[l] = word_at(row + TERMS * l, TERMS * l + 1 < k);
             }
         }
     }
@@ -251,12 +258,13 @@ INLINE void pack_rows(local float *to, global const float *r, ulong ld, uint k,
 #if !RT
 /* A share of the lines of the next tile, panel j of n: the loads then overlap with the products
  * instead of being waited for in pack_rows. */
-INLINE void fetch_rows(global const float *r, ulong ld, uint k, uint j, uint n)
+INLINE void fetch_rows(global const operand *r, ulong ld, uint k, uint j, uint n)
 {
-    uint first = (uint)((ulong)k * j / n) & ~15u, last = (uint)((ulong)k * (j + 1) / n);
+    const uint line = 64 / sizeof *r;
+    uint first = (uint)((ulong)k * j / n) / line * line, last = (uint)((ulong)k * (j + 1) / n);
 
     for (uint i = 0; i < MR; i++, r += ld) {
-        for (uint l = first; l < last; l += 16) {
+        for (uint l = first; l < last; l += line) {
             FETCH(r + l);
         }
     }
@@ -266,8 +274,8 @@ INLINE void fetch_rows(global const float *r, ulong ld, uint k, uint j, uint n)
 /* ---- epilogue ---------------------------------------------------------------------------- */
 
 /* x (rows, NR), of which nq columns count, into C; c points at its first element there. */
-INLINE void store(global float *c, global const float *bias, local const vec *x, uint rows, uint nq,
-                  const struct gemm_at *at, uint what)
+INLINE void store(global result *c, global const result *bias, local const vec *x, uint rows,
+                  uint nq, const struct gemm_at *at, uint what)
 {
 #if FLIP
     for (uint j = 0; j < nq; j += VW, c += VW * at->ldc) {
@@ -278,12 +286,12 @@ INLINE void store(global float *c, global const float *bias, local const vec *x,
 
             if (what & ADD) {
                 for (uint l = 0; l < n; l++) {
-                    ((float *)&v)[l] += c[l * at->ldc + i];
+                    ((float *)&v)[l] += FROM(c[l * at->ldc + i]);
                 }
             }
-            v = activate(what & BIAS ? v + bias[i] : v, what, at->slope);
+            v = activate(what & BIAS ? v + FROM(bias[i]) : v, what, at->slope);
             for (uint l = 0; l < n; l++) {
-                c[l * at->ldc + i] = ((const float *)&v)[l];
+                c[l * at->ldc + i] = TO(((const float *)&v)[l]);
             }
         }
     }
@@ -291,13 +299,13 @@ INLINE void store(global float *c, global const float *bias, local const vec *x,
     if (nq == NR && (what & ~ADD) == 0) {   /* what a long K does most of the time */
         if (what & ADD) {
             for (uint i = 0; i < rows; i++, c += at->ldc, x += 2) {
-                GSTORE(x[0] * at->alpha + GLOAD(c), c);
-                GSTORE(x[1] * at->alpha + GLOAD(c + VW), c + VW);
+                save(x[0] * at->alpha + load(c), c);
+                save(x[1] * at->alpha + load(c + VW), c + VW);
             }
         } else {
             for (uint i = 0; i < rows; i++, c += at->ldc, x += 2) {
-                GSTORE(x[0] * at->alpha, c);
-                GSTORE(x[1] * at->alpha, c + VW);
+                save(x[0] * at->alpha, c);
+                save(x[1] * at->alpha, c + VW);
             }
         }
         return;
@@ -313,12 +321,12 @@ INLINE void store(global float *c, global const float *bias, local const vec *x,
 /* ---- the group --------------------------------------------------------------------------- */
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void gemm_tile(global float *c, global const float *r, global const float *s,
-               global const float *bias, struct gemm_at at)
+void gemm_tile(global result *c, global const operand *r, global const operand *s,
+               global const result *bias, struct gemm_at at)
 {
-    local vec panels[PANELS * KC * 2];
+    local words panels[PANELS * KC * 2];
     local vec x[MR * 2];
-    local float rows[TILES * MR * KC];
+    local word rows[TILES * MR * ROW];
     uint first[TILES + 1];
     uint g = get_group_id(0), gq = g % at.nq, gp = g / at.nq % at.np, batch = g / at.nq / at.np;
     uint cols = (at.q + NR - 1) / NR, k = at.k;
@@ -357,7 +365,8 @@ void gemm_tile(global float *c, global const float *r, global const float *s,
                     fetch_rows(r + first[1] * ldr + k0, ldr, kn, j, (q1 - q0 + NR - 1) / NR);
                 }
 #endif
-                tile(x, rows + u * (MR * KC), panels + j * (KC * 2), first[u + 1] - a, kn, n > VW);
+                tile(x, rows + u * (MR * ROW), panels + j * (KC * 2), first[u + 1] - a,
+                     (kn + TERMS - 1) / TERMS, n > VW);
                 store(c + (FLIP ? q * ldc + a : a * ldc + q), bias + (FLIP ? a : q), x,
                       first[u + 1] - a, n, &at, what);
             }

@@ -18,6 +18,7 @@
 #include <string.h>
 
 static const struct mt_gemm_provider *const providers[] = {
+    &mt_gemm_pairs,
     &mt_gemm_direct,
     &mt_gemm_tile,
 #if MOTLEY_HAVE_CLBLAST
@@ -28,6 +29,7 @@ static const struct mt_gemm_provider *const providers[] = {
 };
 
 static const char *const names[] = {
+    "pairs",
     "direct",
     "tile",
 #if MOTLEY_HAVE_CLBLAST
@@ -137,7 +139,8 @@ int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,
     plan->provider = provider;
     snprintf(plan->form, sizeof plan->form, "%s", form);
     MT_TRY_OR(fail, mt_gemm_wide_init(plan));
-    MT_TRY_OR(fail, mt_kernel_get(dev, "gemm", "gemm_epilogue", NULL, &plan->epilogue));
+    MT_TRY_OR(fail, mt_kernel_get(dev, "gemm", "gemm_epilogue",
+                                  mt_dtype_defines(plan->asked.out), &plan->epilogue));
     MT_TRY_OR(fail, after_kernel(plan));
     MT_TRY_OR(fail, provider->prepare(dev, &plan->asked, plan->form, &plan->state,
                                       &plan->scratch_bytes));
@@ -223,8 +226,8 @@ int mt_gemm_plan_among(struct mt_dev *dev, const struct mt_gemm *g,
         }
     }
     MT_CHECK(known || made != NULL, MOTLEY_ECONFIG,
-             "MOTLEY_GEMM=%s: no such provider here; direct, tile, clblast and plain exist, "
-             "clblast only if motley was built with it",
+             "MOTLEY_GEMM=%s: no such provider here; pairs, direct, tile, clblast and plain "
+             "exist, clblast only if motley was built with it",
              pin);
     MT_CHECK(made != NULL || pin == NULL, MOTLEY_EUNSUP,
              "MOTLEY_GEMM=%s: this provider cannot multiply %" PRId64 " x %" PRId64 " x %" PRId64

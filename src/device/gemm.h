@@ -7,15 +7,16 @@
  *     the run; bias (N). A, B and bias are stored as `in`, C and R as `out`; sums are f32, and
  *     C is rounded once, and again where something comes behind the activation.
  *
- * A provider (direct, tile, clblast, plain) says whether it can do a product on a device, and
- * whether it suits it. For a product the fastest is taken that `motley tune` found for this device
- * and class of sizes; where it has not measured, the first in order that suits. Either must have
- * *passed its check on this device*: before its first use for a shape it computes the product, its
- * edges and smaller ones on random and on exact data, and the result is compared with the same
- * computed on the host in double, within the bound of the sum's length. One that fails is dropped
- * for this device with one warning. Verdicts are kept in the cache folder. What a provider cannot
- * fuse (bias, activation, what comes after it) is done by a kernel behind it, so callers never see
- * the difference. The same call gives the same bits. */
+ * A provider (pairs, direct, tile, clblast, plain) says whether it can do a product on a
+ * device, and whether it suits it. For a product the fastest is taken that `motley tune` found
+ * for this device and class of sizes; where it has not measured, the first in order that
+ * suits. Either must have *passed its check on this device*: before its first use for a shape
+ * it computes the product, its edges and smaller ones on random and on exact data, and the
+ * result is compared with the same computed on the host in double, within the bound of the
+ * sum's length. One that fails is dropped for this device with one warning. Verdicts are kept
+ * in the cache folder. What a provider cannot fuse (bias, activation, what comes after it) is
+ * done by a kernel behind it, so callers never see the difference. The same call gives the
+ * same bits. */
 #ifndef MT_DEVICE_GEMM_H
 #define MT_DEVICE_GEMM_H
 

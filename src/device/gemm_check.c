@@ -13,9 +13,14 @@
  * holds for any order of the sum; it tells half precision from single. An activation has a slope of
  * at most 1 and adds its own rounding, at most 12 u of the result (sigmoid: exp 3 ulp, sum 0.5,
  * quotient 2.5). Where it hides a sum (sigmoid, tanh) there are random numbers in place of
- * integers, small enough for sums of about 1. What lies outside of the
- * result (gaps between rows, rows beyond the present size, the end) must stay untouched; with
- * beta 0 C starts as NaN.
+ * integers, small enough for sums of about 1.
+ *
+ * Operands of half width are drawn among the numbers of that type. Where C has half width, too, its
+ * own rounding, half an ulp, is added to the bound, and integers are such that C is exact: zeros
+ * and ones, so many that a sum is about 100, which bf16 has room for twice.
+ *
+ * What lies outside of the result (gaps between rows, rows beyond the present size, the end) must
+ * stay untouched; with beta 0 C starts as NaN.
  *
  * Both kinds are run at the planned size, an odd one near the middle and 1 for the dimension that
  * varies. Problems beyond WORK products or ROOM elements are halved in their longest dimension
@@ -23,6 +28,7 @@
 #include "device/gemm_impl.h"
 
 #include "base/ctx.h"
+#include "base/half.h"
 #include "device/buf.h"
 #include "device/dev.h"
 
@@ -42,6 +48,7 @@ struct trial {
     struct mt_gemm_plan *plan;
     int64_t na, nb, nc;             /* elements of the buffers */
     float *a, *b, *bias, *c0, *c;   /* host; c0: before, c: after */
+    uint16_t *half;                 /* host: room for the longest of them in half width */
     double *v;                      /* n + k: vectors of Freivalds' check */
     struct mt_buf *buf_a, *buf_b, *buf_c, *buf_bias, *buf_scratch;
     uint32_t seed;
@@ -84,11 +91,66 @@ static uint32_t draw(struct trial *t)
     return t->seed >> 8;
 }
 
-static void fill(struct trial *t, float *x, int64_t n, int exact)
+static uint16_t to_half(enum mt_dtype type, float x)
 {
+    return type == MT_BF16 ? mt_half_to_bf16(x) : mt_half_to_fp16(x);
+}
+
+static float from_half(enum mt_dtype type, uint16_t h)
+{
+    return type == MT_BF16 ? mt_half_from_bf16(h) : mt_half_from_fp16(h);
+}
+
+/* Half an ulp of a number, as a part of it, and the smallest step of the type. */
+static double half_ulp(enum mt_dtype type)
+{
+    return type == MT_BF16 ? 0x1p-8 : type == MT_FP16 ? 0x1p-11 : 0.0;
+}
+
+static double tiny(enum mt_dtype type)
+{
+    return type == MT_FP16 ? 0x1p-25 : 0.0;
+}
+
+/* Integers: 0 to 3, or, for a sum of many terms that must fit eight bits, 0 and 1. */
+static void fill(struct trial *t, float *x, int64_t n, int exact, enum mt_dtype type)
+{
+    double share = 10.0 / sqrt((double)t->g.k);   /* of ones; a sum is k share^2 */
+    uint32_t below = (uint32_t)((share < 0.75 ? share : 0.75) * 0x1p24);
+    int few = t->g.out != MT_F32 && t->g.k > 28;
+
     for (int64_t i = 0; i < n; i++) {
-        x[i] = exact ? (float)(draw(t) >> 22) : (float)draw(t) * 0x1p-23f - 1.0f;
+        uint32_t u = draw(t);
+        float v = !exact ? (float)u * 0x1p-23f - 1.0f
+                  : few  ? (u < below ? 1.0f : 0.0f)
+                         : (float)(u >> 22);
+
+        x[i] = mt_dtype_is_half(type) ? from_half(type, to_half(type, v)) : v;
     }
+}
+
+static int write_as(struct trial *t, struct mt_buf *buf, enum mt_dtype type, const float *x,
+                    int64_t n)
+{
+    if (!mt_dtype_is_half(type)) {
+        return mt_buf_write(buf, 0, (uint64_t)n * sizeof *x, x);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        t->half[i] = to_half(type, x[i]);
+    }
+    return mt_buf_write(buf, 0, (uint64_t)n * sizeof *t->half, t->half);
+}
+
+static int read_as(struct trial *t, struct mt_buf *buf, enum mt_dtype type, float *x, int64_t n)
+{
+    if (!mt_dtype_is_half(type)) {
+        return mt_buf_read(buf, 0, (uint64_t)n * sizeof *x, x);
+    }
+    MT_TRY(mt_buf_read(buf, 0, (uint64_t)n * sizeof *t->half, t->half));
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = from_half(type, t->half[i]);
+    }
+    return MOTLEY_OK;
 }
 
 static void trial_free(struct trial *t)
@@ -106,6 +168,7 @@ static void trial_free(struct trial *t)
     mt_free(ctx, t->bias);
     mt_free(ctx, t->c0);
     mt_free(ctx, t->c);
+    mt_free(ctx, t->half);
     mt_free(ctx, t->v);
 }
 
@@ -127,6 +190,7 @@ static int trial_init(struct trial *t, struct mt_dev *dev, const struct mt_gemm 
     MT_TRY(MT_NEW_N(ctx, t->g.n, &t->bias));
     MT_TRY(MT_NEW_N(ctx, t->nc, &t->c0));
     MT_TRY(MT_NEW_N(ctx, t->nc, &t->c));
+    MT_TRY(MT_NEW_N(ctx, at_least(at_least(t->na, t->nb), at_least(t->nc, t->g.n)), &t->half));
     MT_TRY(MT_NEW_N(ctx, t->g.n + t->g.k, &t->v));
     MT_TRY(mt_buf_new(dev, (uint64_t)t->na * f, "gemm check A", &t->buf_a));
     MT_TRY(mt_buf_new(dev, (uint64_t)t->nb * f, "gemm check B", &t->buf_b));
@@ -157,19 +221,22 @@ static int shows_sums(const struct mt_gemm *g)
 static int run_once(struct trial *t, int64_t size, int add)
 {
     const int exact = add && shows_sums(&t->g);
-    const uint64_t f = sizeof(float);
-    struct mt_tensor a = {.buf = t->buf_a}, b = {.buf = t->buf_b}, c = {.buf = t->buf_c};
-    struct mt_tensor bias = {.buf = t->buf_bias}, scratch = {.buf = t->buf_scratch};
+    const enum mt_dtype in = t->g.in, out = t->g.out;
+    struct mt_tensor a = {.spec.dtype = in, .buf = t->buf_a};
+    struct mt_tensor b = {.spec.dtype = in, .buf = t->buf_b};
+    struct mt_tensor c = {.spec.dtype = out, .buf = t->buf_c};
+    struct mt_tensor bias = {.spec.dtype = in, .buf = t->buf_bias};
+    struct mt_tensor scratch = {.buf = t->buf_scratch};
 
-    fill(t, t->a, t->na, exact);
-    fill(t, t->b, t->nb, exact);
-    fill(t, t->bias, t->g.n, exact);
-    fill(t, t->c0, t->nc, exact);
+    fill(t, t->a, t->na, exact, in);
+    fill(t, t->b, t->nb, exact, in);
+    fill(t, t->bias, t->g.n, exact, in);
+    fill(t, t->c0, t->nc, exact, out);
     for (int64_t i = 0; !add && i < t->nc; i++) {
         t->c0[i] = NAN;
     }
-    if (!shows_sums(&t->g)) {
-        float scale = (float)(2.0 / sqrt((double)t->g.k));
+    if (!shows_sums(&t->g)) {   /* by a power of two: exact in every type */
+        float scale = (float)exp2(floor(log2(2.0 / sqrt((double)t->g.k))));
 
         for (int64_t i = 0; i < t->na; i++) {
             t->a[i] *= scale;
@@ -180,13 +247,12 @@ static int run_once(struct trial *t, int64_t size, int add)
             t->a[i] = -t->a[i];
         }
     }
-    MT_TRY(mt_buf_write(t->buf_a, 0, (uint64_t)t->na * f, t->a));
-    MT_TRY(mt_buf_write(t->buf_b, 0, (uint64_t)t->nb * f, t->b));
-    MT_TRY(mt_buf_write(t->buf_bias, 0, (uint64_t)t->g.n * f, t->bias));
-    MT_TRY(mt_buf_write(t->buf_c, 0, (uint64_t)t->nc * f, t->c0));
+    MT_TRY(write_as(t, t->buf_a, in, t->a, t->na));
+    MT_TRY(write_as(t, t->buf_b, in, t->b, t->nb));
+    MT_TRY(write_as(t, t->buf_bias, in, t->bias, t->g.n));
+    MT_TRY(write_as(t, t->buf_c, out, t->c0, t->nc));
     MT_TRY(mt_gemm_run(t->plan, size, &a, &b, add ? 1.0f : 0.0f, &c, &bias, &scratch));
-    MT_TRY(mt_buf_read(t->buf_c, 0, (uint64_t)t->nc * f, t->c));
-    return MOTLEY_OK;
+    return read_as(t, t->buf_c, out, t->c, t->nc);
 }
 
 static double elem_a(const struct trial *t, int64_t batch, int64_t i, int64_t l)
@@ -234,7 +300,7 @@ static int compare_exact(struct trial *t, const struct mt_gemm *now, char *why, 
                 got += w[j] * (double)c[j];
             }
             want = alpha * want + rest;
-            slack = exact_alpha ? 0.0 : fabs(want) * 8.0 * 0x1p-24;
+            slack = exact_alpha ? 0.0 : fabs(want) * (8.0 * 0x1p-24 + half_ulp(g->out));
             if (!(fabs(got - want) <= slack)) {
                 snprintf(why, room,
                          "integers, sizes %" PRId64 " x %" PRId64 " x %" PRId64
@@ -292,6 +358,7 @@ static int compare_rows(struct trial *t, const struct mt_gemm *now, int add, cha
                 sum = activation(g, (double)g->alpha * sum + old + bias);
                 size = gamma * (fabs((double)g->alpha) * size + fabs(old) + fabs(bias));
                 size += g->act > MT_GEMM_RELU ? 12.0 * 0x1p-24 * fabs(sum) : 0.0;
+                size += half_ulp(g->out) * (fabs(sum) + size) + tiny(g->out);
                 if (!(fabs((double)c[j] - sum) <= size)) {
                     snprintf(why, room,
                              "random, sizes %" PRId64 " x %" PRId64 " x %" PRId64

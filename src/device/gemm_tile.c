@@ -1,4 +1,5 @@
-/* gemm_tile.c -- own matrix product for CPU devices: cl/gemm_tile.cl and the choice of its sizes.
+/* gemm_tile.c -- own matrix products for CPU devices, `tile` (f32) and `pairs` (bf16):
+ * cl/gemm_tile.cl and the choice of its sizes.
  *
  * The kernel packs into local memory, which a CPU device keeps in the cache of the core that runs
  * the group: no scratch is needed and one launch does a product. What is chosen here: the width of
@@ -9,18 +10,24 @@
  *
  * Offered only where the compiler turns float4 or wider into registers of the same width
  * (CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT): implementations that run one number per lane (llvmpipe
- * says 1) take minutes to compile such a kernel and gain nothing. */
+ * says 1) take minutes to compile such a kernel and gain nothing.
+ *
+ * `pairs` is the same kernel with pairs of bf16 in place of floats, multiplied by an instruction
+ * of the processor (inline assembly): offered where the processor has it and the device is that
+ * processor, which is so if the device can run functions of this process. Sums are f32, and C is
+ * rounded once: K is not cut into blocks unless C is f32. */
 #include "device/gemm_impl.h"
 
 #include "base/ctx.h"
+#include "device/cpu.h"
 #include "device/dev_impl.h"
 #include "device/launch.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define KC    256                    /* block of K, unless the form says: a panel is 32 KiB */
-#define TILES 8                      /* as in the kernel */
+#define KC     256                   /* block of K in words, if no form says so */
+#define MOST_K 4096                  /* the same where K must not be cut */
 
 /* A division of the work, and the sizes it is for. */
 struct grid {
@@ -34,34 +41,54 @@ struct state {
     int width;                       /* VW of the kernel */
     int rows;                        /* MR */
     int panels;                      /* PANELS */
-    int kc;                          /* longest block of K */
+    int kc;                          /* longest block of K, in words */
+    int terms;                       /* of K in a word of a packed operand */
+    int tiles;                       /* TILES */
     int flip;                        /* X of the kernel is C transposed */
     struct grid grid[2];             /* as planned, and the last other one */
 };
 
-/* Panels of the kernel that fit into three quarters of local memory beside TILES tiles of rows, at
- * most 12: 384 columns of 256 terms are 384 KiB, less than the second-level cache of the machines
- * it is for. */
-static int panels_that_fit(const struct mt_dev *dev, int width, int rows, int kc)
+/* Panels of the kernel that fit into three quarters of local memory beside the tiles of rows, at
+ * most 12 of 32 KiB: 384 columns of 256 words are 384 KiB, less than the second-level cache of the
+ * machines it is for. */
+static int panels_that_fit(const struct mt_dev *dev, const struct state *s)
 {
-    uint64_t panel = (uint64_t)kc * 2 * (uint64_t)width * sizeof(float);
-    uint64_t own = (uint64_t)rows * (TILES * (uint64_t)kc + 2 * (uint64_t)width) * sizeof(float);
-    uint64_t room = dev->info.local_bytes / 4 * 3;
+    uint64_t panel = (uint64_t)s->kc * 2 * (uint64_t)s->width * sizeof(float);
+    uint64_t row = (uint64_t)s->tiles * (uint64_t)(s->kc + 16) + 2 * (uint64_t)s->width;
+    uint64_t own = (uint64_t)s->rows * row * sizeof(float), room = dev->info.local_bytes / 4 * 3;
     uint64_t fit = room > own ? (room - own) / panel : 0;
+    uint64_t most = 12 * 256 / (uint64_t)s->kc;
 
-    return fit > 12 ? 12 : (int)fit;
+    most = most > 1 ? most : 1;
+    return fit > most ? (int)most : (int)fit;
+}
+
+/* Sizes of the kernel; kc: in words. */
+static struct state sizes(const struct mt_dev *dev, int terms, int kc, int transposed)
+{
+    struct state s = {.width = terms > 1 ? 16 : mt_gemm_vector(dev), .kc = kc, .terms = terms,
+                      .tiles = 1};
+
+    s.rows = mt_gemm_rows(s.width);
+    if (transposed) {
+        s.tiles = kc < 2048 ? 2048 / kc : 1;
+        s.tiles = s.tiles < 8 ? s.tiles : 8;
+    }
+    s.panels = panels_that_fit(dev, &s);
+    return s;
 }
 
 static int can(struct mt_dev *dev, const struct mt_gemm *g)
 {
-    int width;
-
     (void)g;
-    if (dev->info.type != MT_DEV_CPU) {
-        return 0;
-    }
-    width = mt_gemm_vector(dev);
-    return width > 0 && panels_that_fit(dev, width, mt_gemm_rows(width), KC) > 0;
+    return dev->info.type == MT_DEV_CPU && mt_gemm_vector(dev) > 0 &&
+           sizes(dev, 1, KC, 1).panels > 0;
+}
+
+static int can_pairs(struct mt_dev *dev, const struct mt_gemm *g)
+{
+    return g->in == MT_BF16 && dev->info.type == MT_DEV_CPU && dev->info.native_kernels &&
+           mt_gemm_vector(dev) == 16 && mt_cpu_dot();
 }
 
 static void version(char *buf, size_t room)
@@ -88,12 +115,12 @@ static double cycles(const struct state *s, const struct mt_dev *dev, const stru
 {
     int64_t nr = 2 * s->width, group_rows = ceil_div(p, groups_p);
     int64_t group_cols = ceil_div(ceil_div(q, nr), groups_q) * nr;
-    int64_t tiles = ceil_div(group_rows, s->rows), blocks = ceil_div(k, s->kc);
+    int64_t tiles = ceil_div(group_rows, s->rows), blocks = ceil_div(k, s->terms * s->kc);
     double groups = (double)(groups_p * groups_q * g->batch), units = dev->info.units;
     double cols = (double)(group_cols < q ? group_cols : q);
     double vectors = (double)ceil_div((int64_t)cols, s->width);
     double panels = (double)ceil_div((int64_t)cols, nr);
-    double h = (double)group_rows / (double)tiles, terms = (double)k;
+    double h = (double)group_rows / (double)tiles, terms = (double)ceil_div(k, s->terms);
     int transposed = s->flip ? !g->trans_a : g->trans_b;
     double tile = max2(max2(vectors * h / 2.0, (vectors + h * panels) / 2.0), 4.0 * panels);
     double store = s->flip ? cols * 1.5 : vectors * 3.0;
@@ -155,51 +182,97 @@ static const char *forms(const struct mt_dev *dev, int i)
     return i < (int)(sizeof list / sizeof *list) ? list[i] : NULL;
 }
 
-static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form, void **state,
-                   uint64_t *scratch_bytes)
+static const char *forms_pairs(const struct mt_dev *dev, int i)
 {
-    struct state *s = NULL, other;
-    int64_t kc = KC, panels = 12, ahead = 8, flip = -1;
-    char defines[160];
-    int st;
+    static const char *const list[] = {"flip=0", "flip=1", "panels=4", "ahead=0", NULL};
+
+    (void)dev;
+    return i < (int)(sizeof list / sizeof *list) ? list[i] : NULL;
+}
+
+/* s: the cheaper of the two sides, or the one that flip (0, 1) asks for; *other: it is not the one
+ * that is taken where flip is -1. */
+static int choose_side(const struct mt_dev *dev, const struct mt_gemm *g, int terms, int kc,
+                       int64_t panels, int64_t flip, struct state *s, int *other)
+{
+    struct state side[2];
+    int cheaper;
+
+    for (int i = 0; i < 2; i++) {
+        side[i] = sizes(dev, terms, kc, i == 0 ? g->trans_a : !g->trans_b);
+        side[i].panels = side[i].panels < panels ? side[i].panels : (int)panels;
+        side[i].flip = i;
+        MT_CHECK(side[i].panels > 0, MOTLEY_EUNSUP, "local memory is too small for blocks of %d",
+                 kc);
+        side[i].grid[0] = divide(&side[i], dev, g, g->m, g->n, g->k);
+    }
+    cheaper = side[1].grid[0].cycles < side[0].grid[0].cycles;
+    *s = side[flip < 0 ? cheaper : flip];
+    s->grid[1] = s->grid[0];
+    *other = s->flip != cheaper;
+    return MOTLEY_OK;
+}
+
+/* kc: of the kernel, unless the form names one; extra: defines. */
+static int prepare_with(struct mt_dev *dev, const struct mt_gemm *g, const char *form, int terms,
+                        int64_t kc, const char *extra, void **state)
+{
+    int64_t panels = 12, ahead = 8, flip = -1;
+    struct state *s = NULL;
+    char defines[256];
+    int st, other = 0;
 
     mt_gemm_form_number(form, "kc", &kc);
     mt_gemm_form_number(form, "panels", &panels);
     mt_gemm_form_number(form, "ahead", &ahead);
     mt_gemm_form_number(form, "flip", &flip);
-    MT_CHECK(kc >= 16 && kc <= 1024 && kc % 16 == 0 && panels >= 1 && panels <= 64 && ahead >= 0 &&
-                 ahead <= 16 && flip <= 1,
+    MT_CHECK(kc >= 16 && kc <= MOST_K && kc % 16 == 0 && panels >= 1 && panels <= 64 &&
+                 ahead >= 0 && ahead <= 16 && flip <= 1,
              MOTLEY_EUNSUP, "gemm provider tile has no form %s", form);
     MT_TRY(MT_NEW(mt_dev_ctx(dev), &s));
-    s->width = mt_gemm_vector(dev);
-    s->rows = mt_gemm_rows(s->width);
-    s->kc = (int)kc;
-    s->panels = panels_that_fit(dev, s->width, s->rows, s->kc);
-    s->panels = s->panels < panels ? s->panels : (int)panels;
-    MT_CHECK_OR(fail, s->panels > 0, MOTLEY_EUNSUP, "form %s: local memory is too small", form);
-    s->grid[0] = divide(s, dev, g, g->m, g->n, g->k);
-    other = *s;
-    other.flip = 1;
-    other.grid[0] = divide(&other, dev, g, g->m, g->n, g->k);
-    MT_CHECK_OR(fail, flip < 0 || strlen(form) > strlen("flip=0") ||
-                          flip != (other.grid[0].cycles < s->grid[0].cycles),
-                MOTLEY_EUNSUP, "form %s is what tile takes anyway", form);
-    if (flip > 0 || (flip < 0 && other.grid[0].cycles < s->grid[0].cycles)) {
-        *s = other;
-    }
-    s->grid[1] = s->grid[0];
+    MT_TRY_OR(fail, choose_side(dev, g, terms, (int)kc, panels, flip, s, &other));
+    MT_CHECK_OR(fail, flip < 0 || strlen(form) > strlen("flip=0") || other, MOTLEY_EUNSUP,
+                "form %s is what tile takes anyway", form);
     snprintf(defines, sizeof defines,
-             "-DVW=%d -DMR=%d -DKC=%d -DPANELS=%d -DAHEAD=%d -DRT=%d -DST=%d -DFLIP=%d "
-             "-DACT=%d", s->width,
-             s->rows, s->kc, s->panels, (int)ahead, s->flip ? !g->trans_b : g->trans_a,
-             s->flip ? !g->trans_a : g->trans_b, s->flip, mt_gemm_act_define(g->act));
+             "-DVW=%d -DMR=%d -DKC=%d -DPANELS=%d -DTILES=%d -DAHEAD=%d -DRT=%d -DST=%d -DFLIP=%d "
+             "-DACT=%d%s", s->width, s->rows, s->kc, s->panels, s->tiles, (int)ahead,
+             s->flip ? !g->trans_b : g->trans_a, s->flip ? !g->trans_a : g->trans_b, s->flip,
+             mt_gemm_act_define(g->act), extra);
     MT_TRY_OR(fail, mt_kernel_get(dev, "gemm_tile", "gemm_tile", defines, &s->kernel));
     *state = s;
-    *scratch_bytes = 0;
     return MOTLEY_OK;
 fail:
     release(dev, s);
     return st;
+}
+
+static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form, void **state,
+                   uint64_t *scratch_bytes)
+{
+    *scratch_bytes = 0;
+    return prepare_with(dev, g, form, 1, KC, "", state);
+}
+
+/* model=1, for tests: plain OpenCL C in place of the instruction. */
+static int prepare_pairs(struct mt_dev *dev, const struct mt_gemm *g, const char *form,
+                         void **state, uint64_t *scratch_bytes)
+{
+    int64_t kc = KC, model = 0;
+    char extra[64];
+    int st;
+
+    while (g->out != MT_F32 && 2 * kc < g->k) {
+        kc *= 2;
+    }
+    MT_CHECK(kc <= MOST_K, MOTLEY_EUNSUP, "gemm provider pairs: a result of bf16 has at most %d "
+             "terms", 2 * MOST_K);
+    mt_gemm_form_number(form, "model", &model);
+    snprintf(extra, sizeof extra, " -DUNIT=1 -DMODEL=%d %s", (int)model,
+             g->out != MT_F32 ? mt_dtype_defines(g->out) : "");
+    *scratch_bytes = 0;
+    st = prepare_with(dev, g, form, 2, kc, extra, state);
+    /* A compiler that does not know the instruction is no reason for a word: others multiply. */
+    return st < 0 && st != MOTLEY_EMEM ? MOTLEY_EUNSUP : st;
 }
 
 static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
@@ -208,8 +281,8 @@ static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
     struct state *s = state;
     int planned = call->m == s->grid[0].m && call->n == s->grid[0].n && call->k == s->grid[0].k;
     struct grid *grid = &s->grid[planned ? 0 : 1];
-    int64_t blocks = ceil_div(call->k, s->kc);
-    int64_t block = ceil_div(ceil_div(call->k, blocks), s->width) * s->width;
+    int64_t blocks = ceil_div(call->k, s->terms * s->kc), unit = s->terms * s->width;
+    int64_t block = ceil_div(ceil_div(call->k, blocks), unit) * unit;
     struct mt_gemm_at at = mt_gemm_at(g, call, s->flip);
 
     if (call->m != grid->m || call->n != grid->n || call->k != grid->k) {
@@ -231,6 +304,17 @@ const struct mt_gemm_provider mt_gemm_tile = {
     .can = can,
     .forms = forms,
     .prepare = prepare,
+    .run = run,
+    .release = release,
+};
+
+const struct mt_gemm_provider mt_gemm_pairs = {
+    .name = "pairs",
+    .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT | MT_GEMM_HALF,
+    .version = version,
+    .can = can_pairs,
+    .forms = forms_pairs,
+    .prepare = prepare_pairs,
     .run = run,
     .release = release,
 };

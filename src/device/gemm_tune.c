@@ -1,12 +1,13 @@
 /* gemm_tune.c -- the file of measured choices: gemm_tune.h.
  *
- *     motley gemm tuning 1
+ *     motley gemm tuning 2
  *     device ... / driver ... / version ... / platform ... / units N
  *     form PROVIDER FORM
- *     product TA TB BATCH M N K PROVIDER FORM|- SECONDS
+ *     product IN OUT TA TB BATCH M N K PROVIDER FORM|- SECONDS
  *     digest 32 hexadecimal digits of all that is before
  *
- * M, N, K stand for their class, in steps of half a power of two. The providers' versions are not
+ * IN and OUT are numbers of enum mt_dtype; M, N, K stand for their class, in steps of half a power
+ * of two. The providers' versions are not
  * in it: a form that a new version cannot build, or that fails its check, is passed over when it is
  * taken. */
 #include "device/gemm_tune.h"
@@ -28,6 +29,7 @@
 enum { MOST = 4096, MOST_FORMS = 8 };   /* more in a file is damage */
 
 struct class {
+    int in, out;                     /* enum mt_dtype */
     int trans_a, trans_b, batch, m, n, k;
 };
 
@@ -49,21 +51,23 @@ static int half_steps(int64_t x)
 
 static struct class class_of(const struct mt_gemm *g)
 {
-    return (struct class){.trans_a = g->trans_a != 0, .trans_b = g->trans_b != 0,
+    return (struct class){.in = (int)g->in, .out = (int)g->out,
+                          .trans_a = g->trans_a != 0, .trans_b = g->trans_b != 0,
                           .batch = g->batch > 1, .m = half_steps(g->m), .n = half_steps(g->n),
                           .k = half_steps(g->k)};
 }
 
 static int same(const struct class *a, const struct class *b)
 {
-    return a->trans_a == b->trans_a && a->trans_b == b->trans_b && a->batch == b->batch &&
-           a->m == b->m && a->n == b->n && a->k == b->k;
+    return a->in == b->in && a->out == b->out && a->trans_a == b->trans_a &&
+           a->trans_b == b->trans_b && a->batch == b->batch && a->m == b->m && a->n == b->n &&
+           a->k == b->k;
 }
 
 static int head(const struct mt_dev *dev, char *buf, size_t room)
 {
     return snprintf(buf, room,
-                    "motley gemm tuning 1\ndevice %s\ndriver %s\nversion %s\nplatform %s\n"
+                    "motley gemm tuning 2\ndevice %s\ndriver %s\nversion %s\nplatform %s\n"
                     "units %u\n",
                     dev->info.name, dev->info.driver, dev->info.version, dev->info.platform_name,
                     (unsigned)dev->info.units);
@@ -133,8 +137,9 @@ static int read_line(struct mt_dev *dev, const char *line)
     if (sscanf(line, "form %15s %255s", c.provider, c.form) == 2) {
         return add_form(dev->gemm_tuning, c.provider, c.form);
     }
-    MT_CHECK(sscanf(line, "product %d %d %d %d %d %d %15s %255s %31s", &of.trans_a, &of.trans_b,
-                    &of.batch, &of.m, &of.n, &of.k, c.provider, c.form, seconds) == 9 &&
+    MT_CHECK(sscanf(line, "product %d %d %d %d %d %d %d %d %15s %255s %31s", &of.in, &of.out,
+                    &of.trans_a, &of.trans_b, &of.batch, &of.m, &of.n, &of.k, c.provider, c.form,
+                    seconds) == 11 &&
                  mt_num_real(seconds, &c.seconds) && dev->gemm_tuning->n < MOST,
              MOTLEY_EFILE, "gemm tuning: cannot read \"%.80s\"", line);
     if (strcmp(c.form, "-") == 0) {
@@ -283,9 +288,9 @@ int mt_gemm_tune_save(struct mt_dev *dev, char *path, size_t room)
         char seconds[MT_NUM_ROOM];
 
         mt_num_print(e->choice.seconds, seconds, sizeof seconds);
-        mt_text_add(&out, "product %d %d %d %d %d %d %s %s %s\n", e->of.trans_a, e->of.trans_b,
-                    e->of.batch, e->of.m, e->of.n, e->of.k, e->choice.provider,
-                    e->choice.form[0] != '\0' ? e->choice.form : "-", seconds);
+        mt_text_add(&out, "product %d %d %d %d %d %d %d %d %s %s %s\n", e->of.in, e->of.out,
+                    e->of.trans_a, e->of.trans_b, e->of.batch, e->of.m, e->of.n, e->of.k,
+                    e->choice.provider, e->choice.form[0] != '\0' ? e->choice.form : "-", seconds);
     }
     MT_TRY(mt_text_take(&out, &all));
     mt_hash_block(all, strlen(all), digest);

@@ -19,8 +19,8 @@ struct mt_gemm_choice {
     double seconds;              /* of one product, when it was measured */
 };
 
-/* The choice for the class of g: transposes, one matrix or several, M, N and K in steps of half a
- * power of two. *choice is NULL if nothing was measured; borrowed until the next change. */
+/* The choice for the class of g: types, transposes, one matrix or several, M, N and K in steps of
+ * half a power of two. *choice is NULL if nothing was measured; borrowed until the next change. */
 int mt_gemm_tuned(struct mt_dev *dev, const struct mt_gemm *g,
                   const struct mt_gemm_choice **choice);
 /* The form that a provider takes on this device as a whole, "" if none was found: for clblast,

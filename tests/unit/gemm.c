@@ -79,6 +79,44 @@ static int run_reads_c(struct mt_dev *dev, const struct mt_gemm *g, void *state,
     return mt_gemm_plain.run(dev, g, state, &add);
 }
 
+static int can_all(struct mt_dev *dev, const struct mt_gemm *g)
+{
+    (void)dev, (void)g;
+    return 1;
+}
+
+static int prepare_model(struct mt_dev *dev, const struct mt_gemm *g, const char *form,
+                         void **state, uint64_t *scratch_bytes)
+{
+    (void)form;
+    return mt_gemm_pairs.prepare(dev, g, "model=1", state, scratch_bytes);
+}
+
+static int run_nonsense_half(struct mt_dev *dev, const struct mt_gemm *g, void *state,
+                             const struct mt_gemm_call *call)
+{
+    (void)dev, (void)g, (void)state;
+    return mt_buf_fill(call->c->buf, 0, 4, 0x3f803f80u);
+}
+
+static int run_loses_half(struct mt_dev *dev, const struct mt_gemm *g, void *state,
+                          const struct mt_gemm_call *call)
+{
+    struct mt_gemm_call cut = *call;
+
+    cut.k -= cut.k > 1;
+    return mt_gemm_pairs.run(dev, g, state, &cut);
+}
+
+static int run_reads_half(struct mt_dev *dev, const struct mt_gemm *g, void *state,
+                          const struct mt_gemm_call *call)
+{
+    struct mt_gemm_call add = *call;
+
+    add.beta = 1.0f;
+    return mt_gemm_pairs.run(dev, g, state, &add);
+}
+
 /* ---- the world --------------------------------------------------------------------------- */
 
 static int set_up(void **state)
@@ -125,6 +163,11 @@ static void finds_out(struct world *w, const char *name,
     struct mt_gemm_plan *plan;
     int before = w->warnings;
 
+    if (g->in == MT_BF16) {
+        wrong = mt_gemm_pairs;
+        wrong.can = can_all;
+        wrong.prepare = prepare_model;
+    }
     wrong.name = name;
     wrong.version = version;
     wrong.run = run;
@@ -152,6 +195,24 @@ static void wrong_providers_are_dropped(void **state)
     finds_out(w, "reads C", run_reads_c, &shape);
     finds_out(w, "nonsense in a batch", run_nonsense, &batched);
     finds_out(w, "beyond in a batch", run_beyond, &batched);
+}
+
+/* The same of providers that take bf16: pairs without its instruction, and then something. */
+static void wrong_providers_of_bf16_are_dropped(void **state)
+{
+    struct world *w = *state;
+    struct mt_gemm narrow = shape, batched = {.m = 16, .n = 8, .k = 100, .batch = 3,
+                                              .alpha = 1.0f, .in = MT_BF16};
+
+    if (mt_dev_info(w->dev)->type != MT_DEV_CPU || mt_gemm_vector(w->dev) == 0) {
+        printf("SKIP tiles: no provider with tiles on this device\n");
+        skip();
+    }
+    narrow.in = narrow.out = MT_BF16;
+    finds_out(w, "nonsense", run_nonsense_half, &narrow);
+    finds_out(w, "loses a term", run_loses_half, &narrow);
+    finds_out(w, "reads C", run_reads_half, &narrow);
+    finds_out(w, "loses a term to f32", run_loses_half, &batched);
 }
 
 /* Runs of a provider that only counts: how often it was asked is how often it was checked. */
@@ -299,6 +360,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(wrong_providers_are_dropped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(wrong_providers_of_bf16_are_dropped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(verdicts_are_kept_on_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pin_is_obeyed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sizes_are_checked, set_up, tear_down),

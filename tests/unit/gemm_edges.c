@@ -1,10 +1,14 @@
 /* gemm_edges.c -- the providers with tiles are right at every edge: M, N and K from 1 to 40 each,
  * all transposes, one matrix and three, sizes smaller than planned; small integers, so that every
- * result is exact, against a loop in double. What lies behind C stays. */
+ * result is exact, or, in bf16, the exact one rounded, against a loop in double. What lies behind C
+ * stays. `pairs` is tested with its instruction, where the processor has it, and with OpenCL C in
+ * its place. */
 #include "base/ctx.h"
+#include "base/half.h"
 #include "device/buf.h"
+#include "device/cast.h"
 #include "device/dev.h"
-#include "device/gemm.h"
+#include "device/gemm_impl.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,6 +24,7 @@ struct world {
     struct mt_ctx *ctx;
     struct mt_dev *dev;
     struct mt_buf *buf[4];           /* A, B, C, bias */
+    struct mt_buf *half[4];          /* the same in bf16 */
     float a[ROOM], b[ROOM], c[ROOM], got[ROOM], bias[SIDE];
 };
 
@@ -44,20 +49,38 @@ static double element(const struct mt_gemm *g, int e, int64_t i, int64_t j, floa
 
         sum += (double)w.a[e * g->m * g->k + a] * (double)w.b[e * g->k * g->n + b];
     }
-    sum += (beta != 0 ? (double)w.c[(e * g->m + i) * g->n + j] : 0) + (double)w.bias[j];
-    return sum < 0 ? 0 : sum;
+    sum += beta != 0 ? (double)w.c[(e * g->m + i) * g->n + j] : 0;
+    sum += g->has_bias ? (double)w.bias[j] : 0;
+    sum = sum < 0 && g->act == MT_GEMM_RELU ? 0 : sum;
+    return g->out == MT_BF16 ? (double)mt_half_from_bf16(mt_half_to_bf16((float)sum)) : sum;
+}
+
+/* n numbers into a buffer of that type. */
+static int put(struct mt_buf *buf, enum mt_dtype type, const float *x, int n)
+{
+    static uint16_t half[ROOM];
+
+    if (type == MT_F32) {
+        return mt_buf_write(buf, 0, (uint64_t)n * sizeof *x, x);
+    }
+    for (int i = 0; i < n; i++) {
+        half[i] = mt_half_to_bf16(x[i]);
+    }
+    return mt_buf_write(buf, 0, (uint64_t)n * sizeof *half, half);
 }
 
 static void one(const struct mt_gemm_plan *plan, const struct mt_gemm *now, const char *provider)
 {
-    struct mt_tensor a = {.buf = w.buf[0]}, b = {.buf = w.buf[1]}, c = {.buf = w.buf[2]};
-    struct mt_tensor bias = {.buf = w.buf[3]};
+    struct mt_buf **in = now->in == MT_F32 ? w.buf : w.half;
+    struct mt_buf **out = now->out == MT_F32 ? w.buf : w.half;
+    struct mt_tensor a = {.buf = in[0]}, b = {.buf = in[1]}, bias = {.buf = in[3]};
+    struct mt_tensor c = {.spec = mt_spec_new(now->out, 0, 1, &(int64_t){ROOM}), .buf = out[2]};
     float beta = (float)(now->m % 2);
     int64_t batch = now->batch, end = batch * now->m * now->n;
 
-    assert_int_equal(mt_buf_write(w.buf[2], 0, sizeof w.c, w.c), MOTLEY_OK);
+    assert_int_equal(put(out[2], now->out, w.c, ROOM), MOTLEY_OK);
     assert_int_equal(mt_gemm_run(plan, now->m, &a, &b, beta, &c, &bias, NULL), MOTLEY_OK);
-    assert_int_equal(mt_buf_read(w.buf[2], 0, sizeof w.got, w.got), MOTLEY_OK);
+    assert_int_equal(mt_cast_read(w.ctx, &c, w.got), MOTLEY_OK);
     for (int64_t p = 0; p < end; p++) {
         double want = element(now, (int)(p / (now->m * now->n)), p / now->n % now->m, p % now->n,
                               beta);
@@ -71,28 +94,34 @@ static void one(const struct mt_gemm_plan *plan, const struct mt_gemm *now, cons
     assert_memory_equal(w.got + end, w.c + end, (size_t)(ROOM - end) * sizeof(float));
 }
 
-static int sweep(const char *provider)
+/* provider, or, if it is NULL, pairs without its instruction. */
+static int sweep(const char *provider, enum mt_dtype in)
 {
     int done = 0;
 
     for (int way = 0; way < 4; way++) {
         for (int i = 1; i <= SIDE; i++) {
+            int wide = in == MT_F32 || i % 4 > 1;   /* C is f32 */
+            int ends = in == MT_F32 || !wide;
             struct mt_gemm g = {.trans_a = way & 1, .trans_b = way >> 1, .m = SIDE,
                                 .n = (i * 7 + way * 11) % SIDE + 1, .k = (i * 13) % SIDE + 1,
-                                .batch = i % 5 == 0 ? BATCH : 1, .alpha = 1.0f, .has_bias = 1,
-                                .act = MT_GEMM_RELU, .varies = 'm'};
+                                .batch = i % 5 == 0 ? BATCH : 1, .alpha = 1.0f, .has_bias = ends,
+                                .act = ends ? MT_GEMM_RELU : MT_GEMM_NOACT, .varies = 'm',
+                                .in = in, .out = wide ? MT_F32 : in};
             struct mt_gemm_plan *plan = NULL;
-            int st = mt_gemm_plan_with(w.dev, &g, provider, "", 1, &plan);
+            int st = provider != NULL
+                         ? mt_gemm_plan_with(w.dev, &g, provider, "", 1, &plan)
+                         : mt_gemm_plan_make(w.dev, &g, &mt_gemm_pairs, "model=1", &plan);
 
             if (st == MOTLEY_EUNSUP) {
                 continue;
             }
             assert_int_equal(st, MOTLEY_OK);
             for (int m = i % 3 + 1; m <= SIDE; m += 3) {
-                struct mt_gemm now = g;
+                struct mt_gemm now = plan->g;
 
                 now.m = m;
-                one(plan, &now, provider);
+                one(plan, &now, provider != NULL ? provider : "model");
                 done++;
             }
             mt_gemm_plan_free(plan);
@@ -106,17 +135,29 @@ static void every_edge(void **state)
     int done = 0;
 
     (void)state;
-    done += sweep("direct");
-    done += sweep("tile");
+    done += sweep("direct", MT_F32);
+    done += sweep("tile", MT_F32);
     if (done == 0) {
         printf("SKIP tiles: no provider with tiles on this device\n");
         skip();
     }
 }
 
+static void every_edge_of_bf16(void **state)
+{
+    (void)state;
+    (void)sweep("pairs", MT_BF16);
+    if (mt_gemm_vector(w.dev) == 0) {
+        printf("SKIP tiles: no provider with tiles on this device\n");
+        skip();
+    }
+    assert_true(sweep(NULL, MT_BF16) > 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_edge)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_edge),
+                                       cmocka_unit_test(every_edge_of_bf16)};
     struct mt_dev_info *list = NULL;
     int n = 0, code = 77;
 
@@ -132,18 +173,20 @@ int main(void)
     fill(w.c, ROOM, 3);
     fill(w.bias, SIDE, 4);
     for (int i = 0; i < 4; i++) {
-        if (mt_buf_new(w.dev, sizeof w.a, "test", &w.buf[i]) < 0) {
+        const float *from = i == 0 ? w.a : i == 1 ? w.b : i == 2 ? w.c : w.bias;
+        int room = i == 3 ? SIDE : ROOM;
+
+        if (mt_buf_new(w.dev, (uint64_t)room * 4, "test", &w.buf[i]) < 0 ||
+            mt_buf_new(w.dev, (uint64_t)room * 2, "test", &w.half[i]) < 0 ||
+            put(w.buf[i], MT_F32, from, room) < 0 || put(w.half[i], MT_BF16, from, room) < 0) {
             goto end;
         }
     }
-    if (mt_buf_write(w.buf[0], 0, sizeof w.a, w.a) == MOTLEY_OK &&
-        mt_buf_write(w.buf[1], 0, sizeof w.b, w.b) == MOTLEY_OK &&
-        mt_buf_write(w.buf[3], 0, sizeof w.bias, w.bias) == MOTLEY_OK) {
-        code = cmocka_run_group_tests(tests, NULL, NULL);
-    }
+    code = cmocka_run_group_tests(tests, NULL, NULL);
 end:
     for (int i = 0; i < 4; i++) {
         mt_buf_free(w.buf[i]);
+        mt_buf_free(w.half[i]);
     }
     mt_dev_close(w.dev);
     mt_free(w.ctx, list);

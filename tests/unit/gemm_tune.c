@@ -91,20 +91,23 @@ static void untuned(struct world *w, const struct mt_gemm *g, char *name, size_t
 static void a_choice_is_taken_and_kept(void **state)
 {
     struct world *w = *state;
-    struct mt_gemm near = shape, far = shape, turned = shape;
+    struct mt_gemm near = shape, far = shape, turned = shape, narrow = shape;
     struct mt_gemm_choice plain = {.provider = "plain", .seconds = 0.5};
-    char path[512], first[16], last[16];
+    char path[512], first[16], last[16], half[16];
 
+    narrow.in = narrow.out = MT_BF16;
     near.m = 36;
     far.m = 74;
     turned.trans_b = 1;
     untuned(w, &far, first, sizeof first);
     untuned(w, &turned, last, sizeof last);
+    untuned(w, &narrow, half, sizeof half);
     assert_int_equal(mt_gemm_tune_set(w->dev, &shape, &plain), MOTLEY_OK);
     takes(w, &shape, "plain");
     takes(w, &near, "plain");
     takes(w, &far, first);
     takes(w, &turned, last);
+    takes(w, &narrow, half);
 
     mt_gemm_tuning_free(w->dev);   /* as another process: it was not saved */
     takes(w, &far, first);
