@@ -323,6 +323,7 @@ doc_files += bench/mlp_torch.py
 doc_files += bench/mlp_torch.sh
 doc_files += bench/forecast.sh
 doc_files += bench/mixed.sh
+doc_files += bench/order.sh
 doc_files += bench/pipeline.sh
 doc_files += bench/pipeline.yaml
 doc_files += bench/ranks.sh
