@@ -11,12 +11,12 @@ KERNEL void relu_fwd(OUT(y), IN(x), uint n)
     }
 }
 
-KERNEL void relu_bwd(OUT(dx), IN(g), IN(y), uint n, uint acc)
+KERNEL void relu_bwd(OUT(dx), IN(g), IN(y), uint n, float gain, uint acc)
 {
     uint i = get_global_id(0);
 
     if (i < n) {
-        float v = LOAD(y, i) <= 0.0f ? 0.0f : LOAD(g, i);
+        float v = LOAD(y, i) <= 0.0f ? 0.0f : LOAD(g, i) * gain;
 
         STORE_ACC(dx, i, v, acc);
     }

@@ -169,6 +169,7 @@ static int check_node(const struct mt_node *like, struct mt_dev *dev,
 
     alone.drops = NULL;
     alone.adds = 0;
+    alone.gain = 0;
     case_name(n, name, (int)sizeof name);
     if (s == NULL) {
         struct mt_result x = mt_result_new(n->op->name, name, "suite");

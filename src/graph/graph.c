@@ -3,6 +3,7 @@
 
 #include "base/ctx.h"
 #include "base/rng.h"
+#include "ops/dropout.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -250,6 +251,19 @@ static struct mt_gnode *producer(struct mt_graph *g, const struct mt_gnode *gn, 
                                                                           : NULL;
 }
 
+/* Dropout on the result of an operation that looks at signs only: its backward is a factor of that
+ * one's. The same factor as in forward. */
+static void pass_backward(struct mt_graph *g, struct mt_gnode *drop)
+{
+    const struct mt_value *in = &g->value[drop->in[0]];
+    struct mt_gnode *before = &g->node[in->node];
+
+    if ((before->n.op->flags & MT_OP_SIGN) && g->value[drop->out[0]].grad == in->grad) {
+        before->n.gain = mt_dropout_scale(&drop->n);
+        drop->passes = 1;
+    }
+}
+
 /* Activation, dropout and sum, in this order, in place on the result of a node that can do them
  * need no forward of their own. Backward is as before: that of an activation reads the result
  * only, of dropout the same random numbers, of a sum nothing. An alias has no forward anyway. */
@@ -268,6 +282,7 @@ static void fuse(struct mt_graph *g)
         } else if ((flags & MT_OP_DROPS) && p != NULL && p->n.drops == NULL && !p->n.adds) {
             p->n.drops = &gn->n;
             gn->fused = 1;
+            pass_backward(g, gn);
         } else if (flags & MT_OP_ADDS) {
             int k = p != NULL ? 0 : 1, other = gn->in[1 - k];
 

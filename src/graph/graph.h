@@ -48,6 +48,7 @@ struct mt_gnode {
     int state[MT_MAXPARAM];                /* of graph.state */
     int fused;                             /* its forward is done by the node before it, or is
                                               nothing */
+    int passes;                            /* its backward is done by the node before it */
     int residual;                          /* value that its forward adds (n.adds); -1: none */
     int held;                              /* this process runs it */
     int origin;                            /* node of the whole graph that it stands for */

@@ -117,7 +117,7 @@ static int add_backward(const struct mt_graph *g, int i, int micro, unsigned wan
     struct mt_step s = {.kind = &mt_step_bwd, .node = i, .micro = micro, .ticket = -1,
                         .want = wanted(g, i, want)};
 
-    if (s.want != 0) {
+    if (s.want != 0 && !g->node[i].passes) {
         MT_CHECK(n->op->bwd != NULL, MOTLEY_EUNSUP,
                  "layer %s: operation %s has no gradient, so nothing before it can be trained",
                  n->name, n->op->name);

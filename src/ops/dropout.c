@@ -37,6 +37,11 @@ static int prepare(struct mt_node *n, struct mt_dev *dev)
     return mt_kernel_get(dev, "dropout", "dropout_apply", defines, &n->kernel[APPLY]);
 }
 
+float mt_dropout_scale(const struct mt_node *drop)
+{
+    return (float)(1 / (1 - mt_attr_num(drop, RATE)));
+}
+
 void mt_dropout_after(const struct mt_node *drop, const struct mt_io *io, int64_t R,
                       struct mt_gemm_after *a)
 {
@@ -49,7 +54,7 @@ void mt_dropout_after(const struct mt_node *drop, const struct mt_io *io, int64_
     a->first = (uint32_t)io->first;
     a->step = (uint64_t)io->step;
     a->limit = (uint32_t)(rate * 4294967296.0);
-    a->scale = (float)(1 / (1 - rate));
+    a->scale = mt_dropout_scale(drop);
     a->rows = R;
 }
 

@@ -9,4 +9,7 @@
 void mt_dropout_after(const struct mt_node *drop, const struct mt_io *io, int64_t R,
                       struct mt_gemm_after *a);
 
+/* What it multiplies those by that it keeps, while training. */
+float mt_dropout_scale(const struct mt_node *drop);
+
 #endif

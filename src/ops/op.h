@@ -63,7 +63,8 @@ enum {
     MT_OP_DROPS = 512,   /* drops elements as ops/dropout.h says */
     MT_OP_ADDS = 1024,   /* sum of two inputs, in place on either of them */
     MT_OP_SIGN = 2048,   /* backward asks of the result only which elements are positive, and of
-                            those that are not for nothing: dropping some first changes nothing */
+                            those that are not for nothing: dropping some first changes nothing,
+                            and backward of dropout is n->gain of this one */
 };
 
 /* Elements of the output of a loss: sum of the loss, number of terms, hits (correct ones). */
@@ -157,6 +158,8 @@ struct mt_node {
     float slope;                            /* of that, or of this one if it is a leaky_relu */
     const struct mt_node *drops;            /* likewise dropout behind it, NULL: none (borrowed) */
     int adds;                               /* likewise a sum: io->residual is added */
+    float gain;                             /* backward multiplies by it, for dropout that lies on
+                                               the result of one with MT_OP_SIGN; 0: 1 */
     struct mt_kernel *kernel[MT_MAXKERNEL]; /* borrowed from the device */
     struct mt_gemm_plan *gemm[MT_MAXGEMM];  /* made by prepare, freed by mt_node_unbind */
     uint64_t scratch_bytes;                 /* the most that fwd or bwd needs */

@@ -38,7 +38,7 @@ static void node_work(const struct mt_graph *g, int i, double flop[MT_WORKS],
     if (gn->fused) {
         c.fwd_flop = c.fwd_bytes = 0;
     }
-    if (!has_data_gradient(g, gn)) {
+    if (!has_data_gradient(g, gn) || gn->passes) {
         c.data_flop = c.data_bytes = 0;
     }
     flop[MT_WORK_FWD] = c.fwd_flop;

@@ -75,7 +75,8 @@ static int same_work(const struct mt_graph *g, int i, int j)
     int in_place_b = g->value[b->out[0]].root != b->out[0];
 
     return a->n.op == b->n.op && a->n.nin == b->n.nin && a->n.nout == b->n.nout &&
-           a->n.nparam == b->n.nparam && a->fused == b->fused && a->n.act == b->n.act &&
+           a->n.nparam == b->n.nparam && a->fused == b->fused && a->passes == b->passes &&
+           a->n.act == b->n.act &&
            (a->n.drops != NULL) == (b->n.drops != NULL) && a->n.adds == b->n.adds &&
            in_place_a == in_place_b && gradients(g, i) == gradients(g, j) &&
            memcmp(a->n.attr, b->n.attr, sizeof a->n.attr) == 0 &&

@@ -54,7 +54,8 @@ static int undo(struct mt_graph *g)
 
     for (int i = 0; i < g->nnode; i++) {
         n += g->node[i].fused;
-        g->node[i].fused = 0;
+        g->node[i].fused = g->node[i].passes = 0;
+        g->node[i].n.gain = 0;
         g->node[i].residual = -1;
         g->node[i].n.act = MT_GEMM_NOACT;
         g->node[i].n.drops = NULL;
