@@ -328,6 +328,7 @@ doc_files += bench/pipeline.sh
 doc_files += bench/pipeline.yaml
 doc_files += bench/ranks.sh
 doc_files += bench/rebalance.sh
+doc_files += bench/start.sh
 doc_files += bench/uneven.sh
 doc_files += bench/uneven_stages.sh
 doc_files += docs/add-an-operation.md
