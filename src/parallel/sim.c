@@ -365,7 +365,10 @@ static int add_reduction(struct sim *s)
 
         if (s->done[r] > 0 && all > s->f->step) {
             s->f->step = all;
-            s->f->exposed = fmax(0, s->done[r] - s->update[r] - back);
+            s->f->exposed = s->done[r] - s->update[r] - back;
+            if (s->f->exposed < 1e-9 * all) {   /* nothing, but for rounding */
+                s->f->exposed = 0;
+            }
         }
     }
 end:
