@@ -18,11 +18,7 @@ export RUSTICL_ENABLE
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 
-# 25600 images of noise, labels 0: reading costs next to nothing.
-{ printf '\000\000\010\003\000\000\144\000\000\000\000\034\000\000\000\034'
-  head -c $((25600 * 784)) /dev/urandom; } >"$dir/train-images-idx3-ubyte"
-{ printf '\000\000\010\001\000\000\144\000'
-  head -c 25600 /dev/zero; } >"$dir/train-labels-idx1-ubyte"
+noise "$dir" 25600
 set -- "$net" "data={format: idx, path: $dir, std: 256}" train.batch="$batch"
 
 # both COMMAND... -- a process on each implementation

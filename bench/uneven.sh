@@ -19,12 +19,7 @@ data=$(mktemp -d) || exit 1
 trap 'rm -rf "$data"' EXIT
 table=$data/table profile=$data/profile.json
 
-# 25600 images of noise, labels 0: reading must cost next to nothing, because a rank reads on the
-# core on which it computes.
-{ printf '\000\000\010\003\000\000\144\000\000\000\000\034\000\000\000\034'
-  head -c $((25600 * 784)) /dev/urandom; } >"$data/train-images-idx3-ubyte"
-{ printf '\000\000\010\001\000\000\144\000'
-  head -c 25600 /dev/zero; } >"$data/train-labels-idx1-ubyte"
+noise "$data" 25600
 set -- "data={format: idx, path: $data, std: 256}"
 
 # together WORD... -- samples a second of the three ranks

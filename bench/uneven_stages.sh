@@ -21,11 +21,7 @@ model=${MODEL:-$layers}
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 
-# 25600 images of noise, labels 0: reading costs next to nothing.
-{ printf '\000\000\010\003\000\000\144\000\000\000\000\034\000\000\000\034'
-  head -c $((25600 * 784)) /dev/urandom; } >"$dir/train-images-idx3-ubyte"
-{ printf '\000\000\010\001\000\000\144\000'
-  head -c 25600 /dev/zero; } >"$dir/train-labels-idx1-ubyte"
+noise "$dir" 25600
 
 # together COMMAND WORD... -- on the three ranks; WORDs are settings or options
 together() {
