@@ -21,7 +21,7 @@ model=${MODEL:-$layers}
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 
-noise "$dir" 25600
+noise "$dir" $((batch * 6))
 
 # together COMMAND WORD... -- on the three ranks; WORDs are settings or options
 together() {

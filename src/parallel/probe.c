@@ -26,9 +26,11 @@
 #define BATCHES    5        /* of runs of a step; the median counts */
 #define MOST_RUNS  500      /* in one batch */
 #define LISTS      3        /* the least number of whole lists */
+#define MEASURED   (LISTS + 3)   /* lists that a size takes at least, single steps included */
 #define ADD_AT     8        /* part of the largest size at which adding is measured */
 
 #define MOST_SCALE 3.0      /* between parts and list; beyond it something else went on */
+#define DISTURBED  1.2      /* times what a sample takes at the size before: measured again */
 #define LONGEST    1.5      /* a size may take a slow device so many times the time of all */
 
 /* Sizes: 1 and these parts of the largest. Shares are looked for at the upper ones. */
@@ -293,25 +295,39 @@ static void scale_to_list(struct probe_call *c)
     }
 }
 
-/* Whether this size would take longer than all measuring should: judged by the one before. */
-static int too_slow(const struct probe_call *c)
+/* Whether so many lists of this size would take longer than all measuring should: at most as much
+ * longer than those of the size before as there are more samples. */
+static int too_slow(const struct probe_call *c, int lists)
 {
     const struct mt_probe *p = c->p;
     int k = c->size;
 
-    return k > 0 && (p->done < k || (LISTS + 3) * sum_of(p, k - 1) * p->rows[k] / p->rows[k - 1] >
+    return k > 0 && (p->done < k || lists * sum_of(p, k - 1) * p->rows[k] / p->rows[k - 1] >
                                         LONGEST * c->opt->seconds);
+}
+
+/* What one sample takes tells little of many, because starting is most of it: one list tells. */
+static int try_one(const struct probe_call *c, struct mt_stand *s, int *skip)
+{
+    double from = mt_comm_clock();
+
+    MT_TRY(mt_exec_run(s->exec, &s->batch));
+    MT_TRY(mt_dev_finish(c->dev));
+    *skip = MEASURED * (mt_comm_clock() - from) > LONGEST * c->opt->seconds;
+    return MOTLEY_OK;
 }
 
 /* One size: set up, begin together, measure. */
 static int probe_size(struct probe_call *c)
 {
     struct mt_stand s = {0};
-    int fits = 0, skip = too_slow(c), n = c->whole->nnode, st = MOTLEY_OK;
+    int unsure = c->size > 0 && c->p->rows[c->size - 1] == 1;
+    int skip = too_slow(c, unsure ? 1 : MEASURED), fits = 0, n = c->whole->nnode, st = MOTLEY_OK;
 
     c->list = 0;
     if (!skip) {
         st = stand(c, 0, n, &s, &fits);
+        st = st == MOTLEY_OK && fits && unsure ? try_one(c, &s, &skip) : st;
     }
     MT_TRY_OR(done, mt_comm_agree(c->comm, st));
     c->until = mt_comm_clock() + c->opt->seconds / c->p->nsize;
@@ -319,7 +335,7 @@ static int probe_size(struct probe_call *c)
         st = fits ? time_whole(c, &s) : MOTLEY_OK;
         mt_stand_fini(&s);
         st = fits || st < 0 ? st : time_part(c, 0, n);
-        c->p->done = c->size + 1;
+        c->p->done = c->size < c->p->done ? c->p->done : c->size + 1;
     }
     MT_TRY_OR(done, mt_comm_agree(c->comm, st));
     if (!skip) {
@@ -327,6 +343,62 @@ static int probe_size(struct probe_call *c)
     }
 done:
     mt_stand_fini(&s);
+    return st;
+}
+
+/* Whether a sample takes longer than at the size before: caches do not explain so much. */
+static int disturbed(const struct mt_probe *p, int k)
+{
+    return k > 0 && k < p->done &&
+           sum_of(p, k) / p->rows[k] > DISTURBED * sum_of(p, k - 1) / p->rows[k - 1];
+}
+
+/* One size once more; the faster times stay. kept: room for a time of each node and work. */
+static int probe_once_more(struct probe_call *c, double (*kept)[MT_WORKS])
+{
+    double before = sum_of(c->p, c->size);
+    struct mt_probe *p = c->p;
+
+    for (int i = 0; i < p->nnode; i++) {
+        for (int w = 0; w < MT_WORKS; w++) {
+            kept[i][w] = p->time[i][w][c->size];
+        }
+    }
+    MT_TRY(probe_size(c));
+    if (before <= 0 || sum_of(p, c->size) <= before) {
+        return MOTLEY_OK;
+    }
+    for (int i = 0; i < p->nnode; i++) {
+        for (int w = 0; w < MT_WORKS; w++) {
+            p->time[i][w][c->size] = kept[i][w];
+        }
+    }
+    return MOTLEY_OK;
+}
+
+/* Sizes that were disturbed on any rank are measured again on all. */
+static int probe_disturbed(struct probe_call *c)
+{
+    double (*kept)[MT_WORKS] = NULL, mine[MT_CURVE_POINTS] = {0}, *all = NULL;
+    int ranks = mt_comm_info(c->comm)->size, st = MOTLEY_OK;
+
+    MT_TRY_OR(done, mt_comm_agree(c->comm, MT_NEW_N(c->p->ctx, c->p->nnode, &kept)));
+    MT_TRY_OR(done, mt_comm_agree(c->comm, MT_NEW_N(c->p->ctx, ranks * MT_CURVE_POINTS, &all)));
+    for (int k = 0; k < c->p->nsize; k++) {
+        mine[k] = disturbed(c->p, k);
+    }
+    MT_TRY_OR(done, mt_comm_allgather(c->comm, mine, sizeof mine, all));
+    for (c->size = 0; c->size < c->p->nsize; c->size++) {
+        double any = 0;
+
+        for (int r = 0; r < ranks; r++) {
+            any += all[r * MT_CURVE_POINTS + c->size];
+        }
+        MT_TRY_OR(done, any > 0 ? probe_once_more(c, kept) : MOTLEY_OK);
+    }
+done:
+    mt_free(c->p->ctx, all);
+    mt_free(c->p->ctx, kept);
     return st;
 }
 
@@ -382,6 +454,7 @@ int mt_probe_new(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph
     for (c.size = 0; c.size < c.p->nsize; c.size++) {
         MT_TRY_OR(fail, probe_size(&c));
     }
+    MT_TRY_OR(fail, probe_disturbed(&c));
     *out = c.p;
     return MOTLEY_OK;
 fail:

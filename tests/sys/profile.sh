@@ -1,7 +1,8 @@
 #!/bin/sh
 # profile.sh -- proves what a user meets: motley plan measures, saves and reads a profile, and refuses
 # one of another network or job with the reason; with parallel.shares=auto a rank that is far slower
-# gets fewer samples, and the run has the loss of one process within rounding; on PoCL and rusticl at
+# gets fewer samples, and the run has the loss of one process within rounding; what a slow rank takes
+# for one sample does not keep larger sizes from being measured; on PoCL and rusticl at
 # once the profile sees two kinds, and llvmpipe by far the slower one; motley devices under mpirun is
 # one table of all ranks.
 # Time: 200
@@ -66,6 +67,15 @@ for run in one two; do
 done
 one=$(number loss "$TMPDIR/one.eval") two=$(number loss "$TMPDIR/two.eval")
 near "$one" "$two" 1e-4 || say "loss of one process $one, with measured shares $two"
+
+# Starting is most of what one sample takes: that must not keep larger sizes from being measured.
+large=$(cd "$top_srcdir" && pwd)/examples/digits-mlp/digits-mlp.yaml
+# shellcheck disable=SC2086
+$MPIEXEC $MPIEXEC_FLAGS -n 1 "$MOTLEY" plan "$large" train.batch=2048 --save-profile "$json" \
+    device.slow=300 : -n 1 "$MOTLEY" plan "$large" train.batch=2048 --save-profile "$json" \
+    >"$TMPDIR/out" 2>&1 || { say "profiling a slow rank failed:"; cat "$TMPDIR/out"; }
+grep -q '"samples": \[1,32,' "$json" || say "no samples in $json"
+grep -q '"samples": \[1\]' "$json" && say "a slow rank was measured at one sample only"
 
 ranks 3 devices >"$TMPDIR/out" || say "motley devices failed"
 [ "$(grep -c '^[012] ' "$TMPDIR/out")" = 3 ] && grep -q '^rank .*cores.*memory.*share' "$TMPDIR/out" ||
