@@ -49,6 +49,7 @@ core_sources += src/base/trace.c
 core_sources += src/base/trace.h
 core_sources += src/base/tree.c
 core_sources += src/base/tree.h
+core_sources += src/comm/add.c
 core_sources += src/comm/coll.c
 core_sources += src/comm/comm.c
 core_sources += src/comm/comm.h

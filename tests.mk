@@ -91,6 +91,7 @@ sys_tests += tests/sys/profile.sh
 sys_tests += tests/sys/resume.sh
 sys_tests += tests/sys/trace.sh
 sys_tests += tests/sys/tune.sh
+sys_tests += tests/sys/wire.sh
 
 structure_tests =
 structure_tests += tests/complete.sh

@@ -1,9 +1,8 @@
-/* half.c -- conversions of numbers of 16 bits; see half.h. For set-up, checkpoints and tests: speed
- * does not matter, so both directions are written from the definition of the formats. */
+/* half.c -- conversions of fp16; see half.h. For set-up, checkpoints and tests: speed does not
+ * matter, so both directions are written from the definition of the format. */
 #include "base/half.h"
 
 #include <math.h>
-#include <string.h>
 
 float mt_half_from_fp16(uint16_t h)
 {
@@ -38,24 +37,4 @@ uint16_t mt_half_to_fp16(float v)
     exponent = exponent < -13 || size == 0 ? -13 : exponent;
     units = nearbyint(ldexp(size, 11 - exponent));
     return (uint16_t)(sign + (exponent + 13) * 1024 + (int)units);
-}
-
-float mt_half_from_bf16(uint16_t h)
-{
-    uint32_t word = (uint32_t)h << 16;
-    float v;
-
-    memcpy(&v, &word, sizeof v);
-    return v;
-}
-
-uint16_t mt_half_to_bf16(float v)
-{
-    uint32_t word;
-
-    memcpy(&word, &v, sizeof word);
-    if (isnan(v)) {
-        return (uint16_t)(word >> 16 | 0x40);
-    }
-    return (uint16_t)((word + 0x7fff + (word >> 16 & 1)) >> 16);
 }

@@ -5,10 +5,29 @@
 #define MT_BASE_HALF_H
 
 #include <stdint.h>
+#include <string.h>
 
 float mt_half_from_fp16(uint16_t h);
-float mt_half_from_bf16(uint16_t h);
 uint16_t mt_half_to_fp16(float v);
-uint16_t mt_half_to_bf16(float v);
+
+/* Those of bf16 are here so that a loop over them becomes vectors. */
+static inline float mt_half_from_bf16(uint16_t h)
+{
+    uint32_t word = (uint32_t)h << 16;
+    float v;
+
+    memcpy(&v, &word, sizeof v);
+    return v;
+}
+
+static inline uint16_t mt_half_to_bf16(float v)
+{
+    uint32_t word, nan, near;
+
+    memcpy(&word, &v, sizeof word);
+    nan = word >> 16 | 0x40;
+    near = (word + 0x7fff + (word >> 16 & 1)) >> 16;
+    return (uint16_t)((word & 0x7fffffff) > 0x7f800000 ? nan : near);
+}
 
 #endif

@@ -3,7 +3,7 @@
  * Sums of arrays on host memory, beside what no algorithm can beat: a process of N must send and
  * receive 2 (N-1)/N of the array, so
  *
- *     bound = 2 (N-1)/N * bytes / rate,
+ *     bound = 2 (N-1)/N * bytes / rate   (half of it where numbers travel as bf16),
  *
  * with the rate at which a process sends to the next rank while it receives from the one before,
  * all ranks at once, measured in the same run. The arrays lie in memory that the ranks of a host
@@ -22,7 +22,7 @@
 #include <string.h>
 
 static const char help[] =
-    "mpirun -n N motley bench comm [--bytes N[,N...]] [--json FILE]\n"
+    "mpirun -n N motley bench comm [--bytes N[,N...]] [--wire W] [--json FILE]\n"
     "mpirun -n N motley bench comm CONFIG [key=value ...] [--steps N] [--json FILE]\n"
     "\n"
     "Time of sums over all processes, 4 KiB to 64 MiB of host memory, beside the least possible\n"
@@ -30,6 +30,7 @@ static const char help[] =
     "communication was hidden behind computation; nothing is written.\n"
     "\n"
     "  --bytes N[,N...]  sizes of the arrays\n"
+    "  --wire W          fp32, or bf16: as gradients travel with parallel.wire\n"
     "  --steps N         steps to train (200), the first 20 are not counted\n"
     "  --json FILE       the figures as JSON\n";
 
@@ -44,7 +45,7 @@ struct bench {
     int rank, size;
     int64_t bytes[MAX_SIZES];
     double seconds[MAX_SIZES];
-    int n;
+    int n, bf16;
     double rate, latency;   /* to the next rank and from the one before, all at once */
     char *data, *more;      /* the largest size each */
     struct mt_share *share; /* data lies there, or could not */
@@ -79,14 +80,15 @@ static int shift_ring(struct bench *b, int64_t bytes, void *arg, int times)
 
 static int sum(struct bench *b, int64_t bytes, void *arg, int times)
 {
+    struct mt_sum all = {.data = (float *)(void *)b->data, .n = bytes / (int64_t)sizeof(float),
+                         .bf16 = b->bf16, .placed = 1};
     struct mt_reduce *r = arg;
 
     for (int i = 0; i < times; i++) {
         double begun = mt_comm_clock();
         int done = 0;
 
-        MT_TRY(mt_reduce_start_at(r, NULL, 0, (float *)(void *)b->data,
-                                  bytes / (int64_t)sizeof(float), 0));
+        MT_TRY(mt_reduce_start(r, &all));
         MT_TRY(mt_reduce_test(r, &done));
         while (!done) {
             MT_TRY(mt_comm_idle(b->comm, mt_comm_clock() - begun, mt_reduce_peer(r)));
@@ -166,7 +168,7 @@ static int measure_sums(struct bench *b)
     memset(b->data, 0, room);
     memset(b->more, 0, room);
     MT_TRY(measure_ring(b));
-    MT_TRY(mt_reduce_new(b->ctx, b->comm, b->size, most / 4, &r));
+    MT_TRY(mt_reduce_new(b->ctx, b->comm, b->size, most / 4, b->bf16, &r));
     MT_TRY_OR(done, mt_reduce_beside(r, b->share));
     for (int i = 0; i < b->n; i++) {
         MT_TRY_OR(done, measure(b, b->bytes[i], sum, r, &b->seconds[i]));
@@ -179,7 +181,9 @@ done:
 
 static double bound(const struct bench *b, int i)
 {
-    return 2.0 * (b->size - 1) / b->size * (double)b->bytes[i] / b->rate;
+    double bytes = (double)b->bytes[i] / (b->bf16 ? 2 : 1);
+
+    return 2.0 * (b->size - 1) / b->size * bytes / b->rate;
 }
 
 static int write_json(struct bench *b, const char *path)
@@ -192,6 +196,7 @@ static int write_json(struct bench *b, const char *path)
     mt_json_map(&j, NULL);
     mt_json_text(&j, "transport", mt_comm_info(b->comm)->transport);
     mt_json_int(&j, "processes", b->size);
+    mt_json_text(&j, "wire", b->bf16 ? "bf16" : "fp32");
     mt_json_num(&j, "ring_bytes_per_second", b->rate);
     mt_json_num(&j, "ring_latency_seconds", b->latency);
     mt_json_list(&j, "sums");
@@ -212,9 +217,9 @@ static int write_json(struct bench *b, const char *path)
 
 static void print_sums(struct cli *cli, const struct bench *b)
 {
-    cli_say(cli, "%d processes, %s\nto the next rank, all at once: %.2f GB/s, latency %.2f us\n\n"
+    cli_say(cli, "%d processes, %s\nto the next rank, all at once: %.2f GB/s, latency %.2f us%s\n\n"
                  "%12s %12s %12s %10s %12s\n", b->size, mt_comm_info(b->comm)->transport,
-            b->rate / 1e9, b->latency * 1e6, "bytes", "sum", "bound", "of bound", "GB/s");
+            b->rate / 1e9, b->latency * 1e6, b->bf16 ? "; sums as bf16" : "", "bytes", "sum", "bound", "of bound", "GB/s");
     for (int i = 0; i < b->n; i++) {
         cli_say(cli, "%12" PRId64 " %9.1f us %9.1f us %8.0f %% %12.2f\n", b->bytes[i],
                 b->seconds[i] * 1e6, bound(b, i) * 1e6, 100 * bound(b, i) / b->seconds[i],
@@ -400,6 +405,7 @@ static int open_and_run(struct cli *cli, struct bench *b, int argc, char **argv,
 int cli_bench_comm(struct cli *cli, int argc, char **argv)
 {
     static const struct option options[] = {{"bytes", required_argument, NULL, 'b'},
+                                            {"wire", required_argument, NULL, 'w'},
                                             {"steps", required_argument, NULL, 's'},
                                             {"json", required_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
@@ -419,6 +425,11 @@ int cli_bench_comm(struct cli *cli, int argc, char **argv)
                 return cli_usage(cli, "--bytes '%s': up to %d sizes of 4 bytes to 16 GiB, with "
                                  "commas between them", optarg, MAX_SIZES);
             }
+        } else if (c == 'w') {
+            if (strcmp(optarg, "fp32") != 0 && strcmp(optarg, "bf16") != 0) {
+                return cli_usage(cli, "--wire '%s': fp32 or bf16", optarg);
+            }
+            b.bf16 = strcmp(optarg, "bf16") == 0;
         } else if (c == 's') {
             steps = strtoll(optarg, NULL, 10);
         } else if (c == 'j') {

@@ -14,17 +14,19 @@
  *
  * Parts are below 64 KiB: up to that MPI libraries send over a network at once. Longer messages are
  * announced, and the answer waits behind the data of the other direction, so that the two
- * directions take turns: twice the time (docs/performance.md). */
+ * directions take turns: twice the time (docs/performance.md).
+ *
+ * What travels as bf16 is packed when a chunk begins; parts are received, added and sent on packed,
+ * and every part of the sum is unpacked where it lands. */
 #include "comm/link.h"
 
 #include "base/ctx.h"
 
 #include <string.h>
 
-#define PART_FLOATS  ((int64_t)15 << 10)    /* a message of 60 KiB, with its header below 64 */
-#define CHUNK_MAX    ((int64_t)2 << 20)     /* 8 MiB of host memory a lane */
+#define PART_BYTES   ((int64_t)60 << 10)    /* a message, with its header below 64 KiB */
+#define CHUNK_BYTES  ((int64_t)8 << 20)     /* of host memory a lane, at most */
 #define LANES        4
-#define ADD_FLOATS   1024                   /* added at once: stays in the first cache */
 
 enum { TAG_PART = 0, TAG_SUM, TAGS };
 
@@ -38,7 +40,9 @@ struct lane {
     float *chunk;           /* where in the caller's array; NULL: idle */
     int64_t n;
     int added;              /* the own part holds the sum and is on its way */
-    float *got;             /* parts of the others: (N-1) times the longest part */
+    char *wire;             /* what is sent, and where the sum arrives: the chunk, or `packed` */
+    uint16_t *packed;       /* the chunk as bf16; NULL: no sum is */
+    char *got;              /* parts of the others: (N-1) times the longest part */
     struct pair *pair;      /* by position in the group */
 };
 
@@ -48,16 +52,19 @@ struct mt_reduce {
     struct mt_comm *comm;
     int most, requests;     /* most: ranks of the largest group */
     int64_t max;            /* floats */
+    int packs;              /* sums may travel as bf16 */
     int active;
     struct mt_part part;    /* of the sum under way */
     int tag;
+    int bf16;
+    size_t width;           /* bytes of a number on its way */
     float *data;
     int64_t n, next;        /* floats; those already given to a lane */
     int64_t chunk;
     int turn;               /* lane that gets the next chunk */
     int peer;               /* rank last found missing */
     struct lane lane[LANES];
-    const float **from;     /* by position in the group */
+    const void **from;      /* by position in the group */
     const struct mt_share *share;
     struct mt_direct *direct;
     int beside;             /* the sum under way is direct */
@@ -73,12 +80,12 @@ static int64_t part_len(int64_t n, int j, int size)
     return mt_part_lo(n, j + 1, size) - mt_part_lo(n, j, size);
 }
 
-/* The same on all ranks of a group. */
-static int64_t chunk_of(int size, int64_t n)
+/* Of numbers that take so many bytes on their way. The same on all ranks of a group. */
+static int64_t chunk_of(int size, int64_t n, size_t width)
 {
-    int64_t chunk = PART_FLOATS * size;
+    int64_t bytes = PART_BYTES * size < CHUNK_BYTES ? PART_BYTES * size : CHUNK_BYTES;
+    int64_t chunk = bytes / (int64_t)width;
 
-    chunk = chunk > CHUNK_MAX ? CHUNK_MAX : chunk;
     return chunk < n ? chunk : n;
 }
 
@@ -92,9 +99,11 @@ int mt_part_adds(const struct mt_part *p, int j)
     return p->group.adds == NULL || p->group.adds[j];
 }
 
-int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int most, int64_t max,
+int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int most, int64_t max, int bf16,
                   struct mt_reduce **out)
 {
+    const int64_t chunk = chunk_of(most, max, sizeof(float)),
+                  packed = chunk_of(most, max, sizeof(uint16_t));
     struct mt_reduce *r = NULL;
     int st;
 
@@ -106,16 +115,19 @@ int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int most, int64_t max,
     r->comm = c;
     r->most = most;
     r->max = max;
+    r->packs = bf16;
     r->peer = -1;
     MT_TRY_OR(fail, MT_NEW_N(ctx, most, &r->from));
     for (int i = 0; i < LANES && most > 1; i++) {
         struct lane *l = &r->lane[i];
 
-        if (i > 0 && max <= i * chunk_of(2, max)) {
+        if (i > 0 && max <= i * chunk_of(2, max, sizeof(float))) {
             break;   /* never used: the lanes before hold all */
         }
         MT_TRY_OR(fail, MT_NEW_N(ctx, most, &l->pair));
-        MT_TRY_OR(fail, MT_NEW_N(ctx, chunk_of(most, max) + most, &l->got));
+        /* As many packed numbers take no more. */
+        MT_TRY_OR(fail, MT_NEW_N(ctx, (chunk + most) * (int64_t)sizeof(float), &l->got));
+        MT_TRY_OR(fail, bf16 ? MT_NEW_N(ctx, packed + 1, &l->packed) : MOTLEY_OK);
         MT_TRY_OR(fail, mt_comm_reserve(c, 4 * (most - 1)));
         r->requests += 4 * (most - 1);
     }
@@ -161,6 +173,7 @@ void mt_reduce_free(struct mt_reduce *r)
     drop(r);
     for (int i = 0; i < LANES; i++) {
         mt_free(r->ctx, r->lane[i].pair);
+        mt_free(r->ctx, r->lane[i].packed);
         mt_free(r->ctx, r->lane[i].got);
     }
     mt_comm_reserve(r->comm, -r->requests);
@@ -170,19 +183,34 @@ void mt_reduce_free(struct mt_reduce *r)
 }
 
 /* The numbers of position `from` for the own part. */
-static float *got_of(const struct mt_reduce *r, const struct lane *l, int from)
+static void *got_of(const struct mt_reduce *r, const struct lane *l, int from)
 {
     int slot = from < r->part.me ? from : from - 1;
 
-    return l->got + (int64_t)slot * part_len(l->n, r->part.me, r->part.size);
+    return l->got + (size_t)(slot * part_len(l->n, r->part.me, r->part.size)) * r->width;
+}
+
+/* Part j of a chunk, as it travels. */
+static void *wire_of(const struct mt_reduce *r, const struct lane *l, int j)
+{
+    return l->wire + (size_t)mt_part_lo(l->n, j, r->part.size) * r->width;
+}
+
+/* A part of the sum is there. */
+static void land(const struct mt_reduce *r, const struct lane *l, int j)
+{
+    if (r->bf16) {
+        mt_unpack(part_len(l->n, j, r->part.size), wire_of(r, l, j),
+                  l->chunk + mt_part_lo(l->n, j, r->part.size));
+    }
 }
 
 /* Chunks share two tags: their parts leave in the order of the chunks, on all ranks the same, and
  * so do their sums. */
-static int message(const struct mt_reduce *r, float *data, int64_t n, int j, int what, int recv,
+static int message(const struct mt_reduce *r, void *data, int64_t n, int j, int what, int recv,
                    int *req)
 {
-    MT_TRY(mt_comm_start(r->comm, data, (size_t)n * sizeof *data, mt_part_rank(&r->part, j),
+    MT_TRY(mt_comm_start(r->comm, data, (size_t)n * r->width, mt_part_rank(&r->part, j),
                          r->tag + what, recv, req));
     return MOTLEY_OK;
 }
@@ -196,6 +224,10 @@ static int begin(struct mt_reduce *r, struct lane *l)
     l->chunk = r->data + r->next;
     l->n = r->n - r->next < r->chunk ? r->n - r->next : r->chunk;
     l->added = 0;
+    l->wire = r->bf16 ? (char *)l->packed : (char *)l->chunk;
+    if (r->bf16 && mt_part_adds(&r->part, me)) {
+        mt_pack(l->n, l->chunk, l->packed);
+    }
     r->next += l->n;
     for (int j = 0; j < size; j++) {
         l->pair[j] = (struct pair){-1, -1, -1, -1, 0};
@@ -209,50 +241,18 @@ static int begin(struct mt_reduce *r, struct lane *l)
                            &l->pair[from].recv_part));
         }
         if (theirs > 0 && mt_part_adds(&r->part, me)) {
-            MT_TRY(message(r, l->chunk + mt_part_lo(l->n, to, size), theirs, to, TAG_PART, 0,
+            MT_TRY(message(r, wire_of(r, l, to), theirs, to, TAG_PART, 0,
                            &l->pair[to].send_part));
         }
     }
     return MOTLEY_OK;
 }
 
-/* A fixed count becomes vectors at -O2, too. */
-static void add(float *restrict sum, const float *restrict x, int m)
-{
-    int e = 0;
-
-    for (; e + 16 <= m; e += 16) {
-        for (int k = 0; k < 16; k++) {
-            sum[e + k] += x[e + k];
-        }
-    }
-    for (; e < m; e++) {
-        sum[e] += x[e];
-    }
-}
-
-void mt_add_in_order(int64_t n, int nfrom, const float *const *from, int nto, float *const *to)
-{
-    float sum[ADD_FLOATS];
-
-    for (int64_t lo = 0; lo < n; lo += ADD_FLOATS) {
-        int m = (int)(n - lo < ADD_FLOATS ? n - lo : ADD_FLOATS);
-
-        memcpy(sum, from[0] + lo, (size_t)m * sizeof *sum);
-        for (int j = 1; j < nfrom; j++) {
-            add(sum, from[j] + lo, m);
-        }
-        for (int j = 0; j < nto; j++) {
-            memcpy(to[j] + lo, sum, (size_t)m * sizeof *sum);
-        }
-    }
-}
-
 /* The own part of the chunk becomes the sum. */
 static void add_parts(const struct mt_reduce *r, const struct lane *l)
 {
     const struct mt_part *p = &r->part;
-    float *own = l->chunk + mt_part_lo(l->n, p->me, p->size);
+    void *own = wire_of(r, l, p->me);
     int n = 0;
 
     for (int j = 0; j < p->size; j++) {
@@ -260,7 +260,9 @@ static void add_parts(const struct mt_reduce *r, const struct lane *l)
             r->from[n++] = j == p->me ? own : got_of(r, l, j);
         }
     }
-    mt_add_in_order(part_len(l->n, p->me, p->size), n, r->from, 1, &own);
+    mt_add_in_order(r->bf16 ? MT_FORM_PACKED : MT_FORM_FLOAT, part_len(l->n, p->me, p->size), n,
+                    r->from, 1, &own);
+    land(r, l, p->me);
 }
 
 /* *left: counted up if the request goes on. */
@@ -304,12 +306,16 @@ static int advance(struct mt_reduce *r, struct lane *l, const struct lane *older
         if (!p->asked && p->send_part < 0 && (older == NULL || older->pair[j].asked)) {
             p->asked = 1;
             if (theirs > 0) {
-                MT_TRY(message(r, l->chunk + mt_part_lo(l->n, j, size), theirs, j, TAG_SUM, 1,
-                               &p->recv_sum));
+                MT_TRY(message(r, wire_of(r, l, j), theirs, j, TAG_SUM, 1, &p->recv_sum));
             }
         }
         missing += !p->asked;
-        MT_TRY(check(r, &p->recv_sum, j, &missing));
+        if (p->recv_sum >= 0) {
+            MT_TRY(check(r, &p->recv_sum, j, &missing));
+            if (p->recv_sum < 0) {
+                land(r, l, j);
+            }
+        }
     }
     if (!l->added && (older == NULL || older->added)) {
         int parts = 0;
@@ -323,7 +329,7 @@ static int advance(struct mt_reduce *r, struct lane *l, const struct lane *older
             for (int i = 1; i < size && mine > 0; i++) {
                 int to = (me + i) % size;
 
-                MT_TRY(message(r, l->chunk + mt_part_lo(l->n, me, size), mine, to, TAG_SUM, 0,
+                MT_TRY(message(r, wire_of(r, l, me), mine, to, TAG_SUM, 0,
                                &l->pair[to].send_sum));
                 sending++;
             }
@@ -352,24 +358,27 @@ static int find_me(struct mt_reduce *r)
 }
 
 /* Checks and notes what a sum is. */
-static int prepare(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
-                   int64_t n)
+static int prepare(struct mt_reduce *r, const struct mt_sum *sum)
 {
     MT_CHECK(!r->active, MOTLEY_EARG, "sum over ranks: the one before is not finished");
-    MT_CHECK(n >= 0 && n <= r->max, MOTLEY_EARG, "sum over ranks: %lld numbers, at most %lld",
-             (long long)n, (long long)r->max);
-    MT_CHECK(tag >= 0 && tag < MT_TAGS_REDUCE, MOTLEY_EARG,
-             "sum over ranks: tag %d is not in 0..%d", tag, MT_TAGS_REDUCE - 1);
-    r->part.group = group != NULL ? *group : (struct mt_group){.n = r->comm->info.size};
+    MT_CHECK(sum->n >= 0 && sum->n <= r->max, MOTLEY_EARG,
+             "sum over ranks: %lld numbers, at most %lld", (long long)sum->n, (long long)r->max);
+    MT_CHECK(sum->tag >= 0 && sum->tag < MT_TAGS_REDUCE, MOTLEY_EARG,
+             "sum over ranks: tag %d is not in 0..%d", sum->tag, MT_TAGS_REDUCE - 1);
+    MT_CHECK(!sum->bf16 || r->packs, MOTLEY_EARG,
+             "sum over ranks: as bf16, for which it was not made");
+    r->part.group = sum->group != NULL ? *sum->group : (struct mt_group){.n = r->comm->info.size};
     r->part.size = r->part.group.n;
     MT_CHECK(r->part.size >= 1 && r->part.size <= r->most, MOTLEY_EARG,
              "sum over %d ranks, at most %d", r->part.size, r->most);
     MT_TRY(find_me(r));
-    r->tag = MT_TAG_REDUCE + TAGS * tag;
-    r->data = data;
-    r->n = n;
-    r->next = r->part.size > 1 ? 0 : n;   /* the sum of one */
-    r->chunk = chunk_of(r->part.size, n);
+    r->tag = MT_TAG_REDUCE + TAGS * sum->tag;
+    r->bf16 = sum->bf16;
+    r->width = sum->bf16 ? sizeof(uint16_t) : sizeof(float);
+    r->data = sum->data;
+    r->n = sum->n;
+    r->next = r->part.size > 1 ? 0 : sum->n;   /* the sum of one */
+    r->chunk = chunk_of(r->part.size, sum->n, r->width);
     r->turn = 0;
     r->peer = -1;
     return MOTLEY_OK;
@@ -389,14 +398,6 @@ fail:
     return st;
 }
 
-int mt_reduce_start(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
-                    int64_t n)
-{
-    MT_TRY(prepare(r, group, tag, data, n));
-    MT_TRY(send_parts(r));
-    return MOTLEY_OK;
-}
-
 /* All of the group on this host, and this host shares. */
 static int is_beside(const struct mt_reduce *r)
 {
@@ -408,12 +409,11 @@ static int is_beside(const struct mt_reduce *r)
     return all;
 }
 
-int mt_reduce_start_at(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
-                       int64_t n, uint64_t off)
+int mt_reduce_start(struct mt_reduce *r, const struct mt_sum *sum)
 {
-    MT_TRY(prepare(r, group, tag, data, n));
-    if (is_beside(r)) {
-        MT_TRY(mt_direct_start(r->direct, &r->part, r->tag, data, n, off));
+    MT_TRY(prepare(r, sum));
+    if (sum->placed && is_beside(r)) {
+        MT_TRY(mt_direct_start(r->direct, &r->part, r->tag, sum));
         r->active = r->beside = 1;
     } else {
         MT_TRY(send_parts(r));

@@ -108,24 +108,31 @@ struct mt_group {
     const char *adds;
 };
 
-/* most: ranks of the largest group; max: longest array. Allocates everything that start and test
- * need. */
-int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int most, int64_t max,
+struct mt_sum {
+    const struct mt_group *group;   /* NULL: all ranks */
+    int tag;                  /* 0..4999, the same on all ranks of the group, distinguishes sums in
+                                 flight at the same time; those of one tag start in the same order
+                                 everywhere */
+    float *data;              /* replaced by the sum */
+    int64_t n;
+    int bf16;                 /* every rank's numbers are rounded to bf16, so is the sum (add.c); half
+                                 the bytes travel. Of one rank alone nothing is rounded */
+    int placed;               /* the array has a place of its own in the memory that this rank
+                                 shares, `off` bytes from its start: if data points there nothing is
+                                 copied, else to there and back */
+    uint64_t off;
+};
+
+/* most: ranks of the largest group; max: longest array; bf16: some sums are. Allocates everything
+ * that start and test need. */
+int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int most, int64_t max, int bf16,
                   struct mt_reduce **out);
 void mt_reduce_free(struct mt_reduce *r);
-/* data (n floats) is replaced by the sum; it and the group (NULL: all ranks) must stay until test
- * says done. tag: 0..4999, the same on all ranks of the group, distinguishes sums in flight at
- * the same time; those of one tag start in the same order everywhere. */
-int mt_reduce_start(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
-                    int64_t n);
-/* Sums may go through shared memory from now on; all ranks of a group say so, or none. share:
- * borrowed. */
+/* Sums may go through shared memory from now on: those of groups of one host that shares, and
+ * whose arrays are placed. All ranks of a group say so, or none. share: borrowed. */
 int mt_reduce_beside(struct mt_reduce *r, const struct mt_share *share);
-/* As mt_reduce_start, for an array that has a place of its own in the memory that this rank shares,
- * `off` bytes from its start: if data points there nothing is copied, else to there and back. Where
- * the group is not of one host, or that shares nothing, it is mt_reduce_start. */
-int mt_reduce_start_at(struct mt_reduce *r, const struct mt_group *group, int tag, float *data,
-                       int64_t n, uint64_t off);
+/* Data and group must stay until test says done. */
+int mt_reduce_start(struct mt_reduce *r, const struct mt_sum *sum);
 int mt_reduce_test(struct mt_reduce *r, int *done);   /* makes progress */
 int mt_reduce_peer(const struct mt_reduce *r);        /* a rank that is being waited for, or -1 */
 

@@ -32,9 +32,10 @@ struct mt_direct {
     int64_t n;
     uint64_t off;
     int tag, added;
+    enum mt_form form;
     struct pair *pair;        /* by position in the group, as those below */
-    const float **from;
-    float **to;
+    const void **from;
+    void **to;
 };
 
 int mt_direct_new(struct mt_ctx *ctx, struct mt_comm *c, const struct mt_share *share, int most,
@@ -92,25 +93,26 @@ static int message(struct mt_direct *d, void *data, size_t bytes, int j, int don
     return MOTLEY_OK;
 }
 
-int mt_direct_start(struct mt_direct *d, const struct mt_part *part, int tag, float *data,
-                    int64_t n, uint64_t off)
+int mt_direct_start(struct mt_direct *d, const struct mt_part *part, int tag,
+                    const struct mt_sum *sum)
 {
-    uint64_t bytes = (uint64_t)n * sizeof *data;
+    uint64_t bytes = (uint64_t)sum->n * sizeof *sum->data;
     int size = part->size, st;
 
     d->part = (struct mt_part){0};
-    d->home = mt_share_of(d->share, d->comm->info.rank, off, bytes);
+    d->home = mt_share_of(d->share, d->comm->info.rank, sum->off, bytes);
     MT_BUG_IF(d->home == NULL || size > d->most);
-    d->data = data;
-    d->n = n;
-    d->off = off;
+    d->data = sum->data;
+    d->n = sum->n;
+    d->off = sum->off;
+    d->form = sum->bf16 ? MT_FORM_ROUNDED : MT_FORM_FLOAT;
     d->tag = tag;
     d->added = 0;
     for (int j = 0; j < size; j++) {
         d->pair[j] = (struct pair){-1, -1, -1, -1, 0};
     }
-    if (data != d->home) {
-        memcpy(d->home, data, bytes);
+    if (d->data != d->home) {
+        memcpy(d->home, d->data, bytes);
     }
     d->part = *part;
     atomic_thread_fence(memory_order_release);
@@ -147,7 +149,7 @@ static int add_part(struct mt_direct *d)
             d->from[adding++] = at + lo;
         }
     }
-    mt_add_in_order(hi - lo, adding, d->from, p->size, d->to);
+    mt_add_in_order(d->form, hi - lo, adding, d->from, p->size, d->to);
     atomic_thread_fence(memory_order_release);
     d->added = 1;
     for (int i = 1; i < p->size; i++) {

@@ -96,18 +96,28 @@ int mt_part_rank(const struct mt_part *p, int j);    /* of the job */
 int mt_part_adds(const struct mt_part *p, int j);
 /* Part j of n numbers is [lo(j), lo(j + 1)). */
 int64_t mt_part_lo(int64_t n, int j, int size);
+
+/* add.c */
+enum mt_form {
+    MT_FORM_FLOAT = 0,
+    MT_FORM_ROUNDED,      /* floats, each rounded to bf16 as it is read or written */
+    MT_FORM_PACKED        /* bf16 in memory (uint16_t) */
+};
 /* Each array of `to` gets from[0] + from[1] + ...; an array may be in both. */
-void mt_add_in_order(int64_t n, int nfrom, const float *const *from, int nto, float *const *to);
+void mt_add_in_order(enum mt_form form, int64_t n, int nfrom, const void *const *from, int nto,
+                     void *const *to);
+void mt_pack(int64_t n, const float *from, uint16_t *to);
+void mt_unpack(int64_t n, const uint16_t *from, float *to);
 
 /* direct.c */
 struct mt_direct;
 int mt_direct_new(struct mt_ctx *ctx, struct mt_comm *c, const struct mt_share *share, int most,
                   struct mt_direct **out);
 void mt_direct_free(struct mt_direct *d);
-/* tag: of the wire, and the one behind it. off: bytes into the own memory of the share, where data
- * lies or is copied. */
-int mt_direct_start(struct mt_direct *d, const struct mt_part *part, int tag, float *data,
-                    int64_t n, uint64_t off);
+/* tag: of the wire, and the one behind it. At sum->off of the own memory of the share the data lie
+ * or are copied. */
+int mt_direct_start(struct mt_direct *d, const struct mt_part *part, int tag,
+                    const struct mt_sum *sum);
 int mt_direct_test(struct mt_direct *d, int *done, int *peer);
 void mt_direct_drop(struct mt_direct *d);            /* forgets a sum under way */
 

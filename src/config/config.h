@@ -15,6 +15,7 @@ struct mt_ctx;
 
 #define MT_MAXSHARES 256
 
+enum { MT_WIRE_FP32 = 0, MT_WIRE_BF16 };               /* the words of parallel.wire */
 enum { MT_REBALANCE_OFF = 0, MT_REBALANCE_AUTO };   /* the words of parallel.rebalance */
 
 struct mt_config {
@@ -62,6 +63,7 @@ struct mt_config {
         const struct mt_tree *cut;      /* list of layers, NULL: balanced */
         const struct mt_tree *layout;   /* list, or the name of a file; NULL: a regular grid */
         int64_t bucket_bytes;           /* gradients travel in pieces of about this size */
+        int wire;                       /* MT_WIRE_* */
         double timeout;                 /* seconds without progress of a peer before giving up */
         int rebalance;                  /* MT_REBALANCE_* */
         double rebalance_gain;          /* a step must become so many times shorter */

@@ -91,6 +91,9 @@ static const struct mt_attr parallel_attrs[] = {
      .doc = "stages compute activations again in backward instead of keeping them"},
     {"bucket_bytes", MT_ATTR_INT, .def.i = 1 << 20, .min = 1024, .max = MAX_COUNT,
      .doc = "gradients travel between ranks in pieces of about this size"},
+    {"wire", MT_ATTR_WORD, .words = "fp32 bf16",
+     .doc = "how gradients travel between ranks; bf16: each rank's and their sum are rounded, half "
+            "the bytes travel between hosts"},
     {"timeout", MT_ATTR_NUM, .def.f = 300, .min = 1, .max = INFINITY,
      .doc = "seconds without a sign of life from another rank before the job gives up"},
     {"profile", MT_ATTR_TEXT,
@@ -103,7 +106,7 @@ static const struct mt_attr parallel_attrs[] = {
 static const size_t parallel_at[] = {
     AT(parallel.grid), AT(parallel.data), AT(parallel.stages), AT(parallel.tensor),
     AT(parallel.chunks), AT(parallel.schedule), AT(parallel.recompute),
-    AT(parallel.bucket_bytes), AT(parallel.timeout), AT(parallel.profile),
+    AT(parallel.bucket_bytes), AT(parallel.wire), AT(parallel.timeout), AT(parallel.profile),
     AT(parallel.rebalance), AT(parallel.rebalance_gain)};
 
 static const struct mt_attr checkpoint_attrs[] = {

@@ -2,7 +2,8 @@
  *
  * Backward finishes parameters roughly from the end of the flat space to its start, so buckets are
  * cut from the end of each segment, between parameters where that fits. Statistics come first;
- * where every rank has everything they lie in the first bucket of parameters. A bucket is complete
+ * where every rank has everything they lie in the first bucket of parameters, unless that is
+ * rounded on its way. A bucket is complete
  * after the last step that writes any of its gradients. All ranks of a segment cut it alike: they
  * see the same parameters in it, one behind the other. */
 #include "parallel/bucket.h"
@@ -131,6 +132,7 @@ static int add_stats(struct mt_cuts *c, const struct mt_graph *g, const int *aft
 
     MT_TRY(append(c, room, r, &c->stats, 0, 0, after[g->nparam]));
     c->cut[0].tag = MT_TAGS_BUCKETS - 1;
+    c->cut[0].exact = 1;
     return MOTLEY_OK;
 }
 
@@ -138,6 +140,7 @@ static void join_stats(struct mt_cuts *c)
 {
     c->cut[1].range.hi = c->cut[0].range.hi;
     c->cut[1].tag = c->cut[0].tag;
+    c->cut[1].exact = 1;
     for (int i = 1; i < c->n; i++) {
         c->cut[i - 1] = c->cut[i];
     }
@@ -146,7 +149,7 @@ static void join_stats(struct mt_cuts *c)
 
 int mt_cuts_init(const struct mt_graph *whole, const struct mt_graph *g,
                  const struct mt_layout *layout, int rank, int nrank,
-                 const struct mt_steps *steps, uint64_t most, struct mt_cuts *out)
+                 const struct mt_steps *steps, uint64_t most, int apart, struct mt_cuts *out)
 {
     int *after = NULL, room = 0, st = MOTLEY_OK;
 
@@ -161,7 +164,7 @@ int mt_cuts_init(const struct mt_graph *whole, const struct mt_graph *g,
             MT_TRY_OR(end, cut_segment(out, g, &out->segment[i], after, most, &room));
         }
     }
-    if (out->alike && out->n > 1) {
+    if (out->alike && out->n > 1 && !apart) {
         join_stats(out);
     }
 end:

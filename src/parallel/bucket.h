@@ -11,6 +11,7 @@ struct mt_cut {
     int tag;                       /* of mt_reduce_start, the same on all ranks of the group */
     int after;                     /* position of the last step that writes it; -1: none */
     int update;                    /* it can be updated by itself */
+    int exact;                     /* it has the statistics: nothing may round it */
 };
 
 struct mt_cuts {
@@ -25,11 +26,11 @@ struct mt_cuts {
 
 #define MT_TAGS_BUCKETS 4096       /* of mt_reduce: [0, this) are those of buckets */
 
-/* steps: before any is inserted. most: elements of a bucket. Gives *out, to be ended by
- * mt_cuts_fini also after a failure. */
+/* steps: before any is inserted. most: elements of a bucket. apart: statistics are a bucket by
+ * themselves in any case. Gives *out, to be ended by mt_cuts_fini also after a failure. */
 int mt_cuts_init(const struct mt_graph *whole, const struct mt_graph *g,
                  const struct mt_layout *layout, int rank, int nrank,
-                 const struct mt_steps *steps, uint64_t most, struct mt_cuts *out);
+                 const struct mt_steps *steps, uint64_t most, int apart, struct mt_cuts *out);
 void mt_cuts_fini(struct mt_cuts *c);
 
 #endif

@@ -12,6 +12,9 @@
  * there, and that is looked at in later steps that communicate: steps between only enqueue work
  * and take no time. Buckets begin in their order on all ranks.
  *
+ * As bf16 gradients travel only; the statistics then have a bucket of their own, the first, so that
+ * loss, count and hits are those of fp32.
+ *
  * With clipping, ranks that do not hold everything each take the norm of the parameters they
  * stand for, and the partial sums of squares are one more bucket, the last. */
 #include "parallel/par.h"
@@ -35,7 +38,7 @@ enum bucket_state { IDLE = 0, OPENING, SUMMING };
 struct bucket {
     struct mt_range range;        /* of the gradient space, or of the partial sums of the norm */
     const struct mt_group *group;
-    int tag;
+    int tag, bf16;
     struct mt_window *window;
     enum bucket_state state;
     int64_t begun;                /* the sum, if there is a timeline */
@@ -69,7 +72,8 @@ static void trace_sum(struct mt_dp *dp, int i)
     char name[32], bytes[32];
 
     snprintf(name, sizeof name, "sum %d", i);
-    snprintf(bytes, sizeof bytes, "%" PRIu64 " bytes", length(&dp->bucket[i]) * sizeof(float));
+    snprintf(bytes, sizeof bytes, "%" PRIu64 " bytes",
+             length(&dp->bucket[i]) * (dp->bucket[i].bf16 ? sizeof(uint16_t) : sizeof(float)));
     mt_trace_add(dp->ctx, (enum mt_lane)(MT_LANE_COMM + i % FLIGHTS), name, bytes,
                  dp->bucket[i].begun, mt_trace_now());
 }
@@ -77,15 +81,12 @@ static void trace_sum(struct mt_dp *dp, int i)
 /* Gradients have a place in the memory that ranks of a host share, the one of the store. */
 static int start_sum(struct mt_dp *dp, int i)
 {
-    struct bucket *b = &dp->bucket[i];
-    struct mt_reduce *flight = dp->flight[i % FLIGHTS];
-    float *data = mt_window_host(b->window);
+    const struct bucket *b = &dp->bucket[i];
+    struct mt_sum sum = {.group = b->group, .tag = b->tag, .data = mt_window_host(b->window),
+                         .n = (int64_t)length(b), .bf16 = b->bf16, .placed = i < dp->ngrad,
+                         .off = b->range.lo * sizeof *sum.data};
 
-    if (i < dp->ngrad) {
-        return mt_reduce_start_at(flight, b->group, b->tag, data, (int64_t)length(b),
-                                  b->range.lo * sizeof *data);
-    }
-    return mt_reduce_start(flight, b->group, b->tag, data, (int64_t)length(b));
+    return mt_reduce_start(dp->flight[i % FLIGHTS], &sum);
 }
 
 /* The sums begin in the order of the buckets, on every rank the same; a flight is taken again
@@ -349,15 +350,16 @@ fail:
     return st;
 }
 
-static int make_buckets(struct mt_dp *dp, int clip)
+static int make_buckets(struct mt_dp *dp, const struct mt_dp_opt *opt)
 {
     dp->ngrad = dp->cuts.n;
-    dp->n = dp->ngrad + (clip && !dp->cuts.alike);
+    dp->n = dp->ngrad + (opt->clip && !dp->cuts.alike);
     MT_TRY(MT_NEW_N(dp->ctx, dp->n, &dp->bucket));
     for (int b = 0; b < dp->ngrad; b++) {
         const struct mt_cut *c = &dp->cuts.cut[b];
 
-        dp->bucket[b] = (struct bucket){.range = c->range, .group = c->group, .tag = c->tag};
+        dp->bucket[b] = (struct bucket){.range = c->range, .group = c->group, .tag = c->tag,
+                                        .bf16 = opt->bf16 && !c->exact};
     }
     if (dp->n > dp->ngrad) {
         dp->bucket[dp->ngrad] = (struct bucket){.range = {0, MT_NORM_PARTS},
@@ -374,7 +376,7 @@ static int make_flights(struct mt_dp *dp, struct mt_comm *comm, const struct mt_
 {
     for (int f = 0; f < FLIGHTS && f < dp->n; f++) {
         uint64_t longest = 0;
-        int most = 1;
+        int most = 1, bf16 = 0;
 
         for (int b = f; b < dp->n; b += FLIGHTS) {
             const struct mt_group *group = dp->bucket[b].group;
@@ -382,8 +384,9 @@ static int make_flights(struct mt_dp *dp, struct mt_comm *comm, const struct mt_
 
             longest = length(&dp->bucket[b]) > longest ? length(&dp->bucket[b]) : longest;
             most = n > most ? n : most;
+            bf16 |= dp->bucket[b].bf16;
         }
-        MT_TRY(mt_reduce_new(dp->ctx, comm, most, (int64_t)longest, &dp->flight[f]));
+        MT_TRY(mt_reduce_new(dp->ctx, comm, most, (int64_t)longest, bf16, &dp->flight[f]));
         if (share != NULL) {
             MT_TRY(mt_reduce_beside(dp->flight[f], share));
         }
@@ -407,8 +410,8 @@ int mt_dp_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
     dp->dev = dev;
     dp->wire = wire;
     MT_TRY_OR(fail, mt_cuts_init(opt->whole, g, opt->layout, info->rank, info->size, steps,
-                                 most > 0 ? most : MT_FLAT_ALIGN, &dp->cuts));
-    MT_TRY_OR(fail, make_buckets(dp, opt->clip));
+                                 most > 0 ? most : MT_FLAT_ALIGN, opt->bf16, &dp->cuts));
+    MT_TRY_OR(fail, make_buckets(dp, opt));
     MT_TRY_OR(fail, make_flights(dp, comm, opt->share));
     MT_TRY_OR(fail, edit(dp, g, steps, opt->clip));
     MT_TRY_OR(fail, mt_wire_join(wire, progress, dp));

@@ -174,7 +174,13 @@ void mt_load_free(struct mt_load *l)
     }
 }
 
-int mt_load_new(const struct mt_graph *whole, const struct mt_optim *optim, struct mt_load **out)
+double mt_load_sum_bytes(const struct mt_load *l, int one_host)
+{
+    return one_host ? sizeof(float) : l->grad_bytes;
+}
+
+int mt_load_new(const struct mt_graph *whole, const struct mt_optim *optim, int bf16,
+                struct mt_load **out)
 {
     struct mt_ctx *ctx = whole->ctx;
     struct mt_load *l = NULL;
@@ -184,6 +190,7 @@ int mt_load_new(const struct mt_graph *whole, const struct mt_optim *optim, stru
     MT_TRY_OR(fail, MT_NEW(ctx, &l));
     l->ctx = ctx;
     l->n = whole->nnode;
+    l->grad_bytes = bf16 ? sizeof(uint16_t) : sizeof(float);
     l->slots = optim != NULL ? optim->kind->nslots : 0;
     l->x_row = row_bytes(&whole->value[whole->x].spec);
     l->y_row = row_bytes(&whole->value[whole->y].spec);

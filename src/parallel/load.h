@@ -27,11 +27,15 @@ struct mt_load {
     struct mt_load_node *node;
     int slots;                              /* of the optimizer: numbers a parameter */
     double x_row, y_row;                    /* bytes of input and targets a sample */
+    double grad_bytes;                      /* of a gradient on its way between hosts */
 };
 
-/* optim NULL: no slots. The graph must outlive it. Gives *out. */
+/* optim NULL: no slots. bf16: gradients travel so. The graph must outlive it. Gives *out. */
 struct mt_optim;
-int mt_load_new(const struct mt_graph *whole, const struct mt_optim *optim, struct mt_load **out);
+int mt_load_new(const struct mt_graph *whole, const struct mt_optim *optim, int bf16,
+                struct mt_load **out);
+/* Bytes of a gradient in a sum over replicas: of one host, where nothing is packed, or of more. */
+double mt_load_sum_bytes(const struct mt_load *l, int one_host);
 void mt_load_free(struct mt_load *l);
 
 /* Seconds against samples: straight lines between measured points, the last one continued. */

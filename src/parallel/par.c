@@ -105,7 +105,8 @@ static int is_left_out(const struct mt_layout *l, int rank)
 int mt_par_new(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *g,
                const struct mt_par_opt *opt, struct mt_steps *steps, struct mt_par **out)
 {
-    struct mt_dp_opt dp = {.bucket_bytes = opt->bucket_bytes, .clip = opt->clip,
+    struct mt_dp_opt dp = {.bucket_bytes = opt->bucket_bytes, .bf16 = opt->bf16,
+                           .clip = opt->clip,
                            .layout = opt->layout, .whole = opt->whole, .share = opt->share};
     struct mt_par *p = NULL;
     int st;

@@ -30,7 +30,8 @@ double mt_share_by_time(int n, const struct mt_curve *curve, const int64_t *most
 struct mt_dp;
 
 struct mt_dp_opt {
-    int64_t bucket_bytes;
+    int64_t bucket_bytes;             /* as floats, however they travel */
+    int bf16;                         /* gradients travel as bf16; statistics and norms do not */
     int clip;
     const struct mt_layout *layout;   /* NULL: every rank has all and its own samples */
     const struct mt_graph *whole;     /* the network of the layout */
@@ -126,6 +127,7 @@ struct mt_par {
 
 struct mt_par_opt {
     int64_t bucket_bytes;
+    int bf16;                         /* gradients travel as bf16 */
     int clip;
     int sums;                         /* gradients travel: training */
     const struct mt_layout *layout;   /* NULL: every rank has all and its own samples */

@@ -121,6 +121,7 @@ static int add_draft(struct search *s, struct mt_team *team, double seconds)
 static double estimate(const struct search *s, const struct mt_team *team)
 {
     double power = 0, compute, params = 0, slowest = INFINITY, sums = 0;
+    int one_host = 1;
 
     for (int i = 0; i < team->ncrew; i++) {
         const struct mt_crew *c = &team->crew[i];
@@ -136,12 +137,14 @@ static double estimate(const struct search *s, const struct mt_team *team)
         params += s->load->node[i].params;
     }
     for (int i = 1; i < team->ncrew; i++) {
+        one_host &= s->cluster->host[team->crew[i].rank[0]] ==
+                    s->cluster->host[team->crew[0].rank[0]];
         slowest = fmin(slowest, mt_cluster_path(s->cluster, team->crew[i - 1].rank[0],
                                                 team->crew[i].rank[0]).bandwidth);
     }
     if (team->ncrew > 1) {
-        sums = 2.0 * (team->ncrew - 1) / team->ncrew * 4 * params / slowest /
-               team->crew[0].nstage;
+        sums = 2.0 * (team->ncrew - 1) / team->ncrew *
+               mt_load_sum_bytes(s->load, one_host) * params / slowest / team->crew[0].nstage;
     }
     return compute + fmax(0, sums - compute / 2);
 }

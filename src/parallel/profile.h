@@ -39,6 +39,7 @@ struct mt_profile_opt {
     double memory_bytes;        /* that this rank may use; 0: no limit known */
     double slow;                /* device.slow: this rank is made so many times slower */
     int64_t bucket_bytes;       /* of sums of gradients; 0: no rehearsals */
+    int bf16;                   /* gradients travel as bf16 */
     struct mt_curve read;       /* seconds that reading takes from the device; n 0: none */
 };
 

@@ -312,7 +312,7 @@ int mt_rehearse(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph 
         read[k] = cluster->speed[k].read;
         cluster->speed[k].read.n = 0;
     }
-    MT_TRY_OR(done, mt_comm_agree(comm, mt_load_new(whole, optim, &c.load)));
+    MT_TRY_OR(done, mt_comm_agree(comm, mt_load_new(whole, optim, opt->bf16, &c.load)));
     MT_TRY_OR(done, mt_comm_agree(comm, mt_times_new(c.load, cluster, &c.times)));
     MT_TRY_OR(done, find_sums(&c));
     MT_TRY_OR(done, find_hand(&c));

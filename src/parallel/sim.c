@@ -187,21 +187,23 @@ static int complete(struct sim *s, const struct mt_play_stage *p, const struct m
     return MOTLEY_OK;
 }
 
-/* Seconds a byte, and latency, of a sum among the holders of nodes [lo, hi): the slowest of them
- * sends 1 / N of it to each other one, twice. Counts holders by host. */
-static void sum_speed(struct sim *s, int node, double *per_byte, double *latency)
+/* Seconds a parameter, and latency, of a sum among the holders of a node: the slowest of them sends
+ * 1 / N of it to each other one, twice. Counts holders by host. */
+static void sum_speed(struct sim *s, int node, double *each, double *latency)
 {
     const struct mt_cluster *c = s->cluster;
-    int n = s->l->nreplica, number;
+    int n = s->l->nreplica, number, one_host = 0;
+    double per_byte = 0;
 
     memset(s->count, 0, (size_t)c->nhost * sizeof *s->count);
     for (int r = 0; r < n; r++) {
         s->count[c->host[stage_with(&s->l->replica[r], node, &number)->rank[0]]]++;
     }
-    *per_byte = *latency = 0;
+    *latency = 0;
     for (int a = 0; a < c->nhost; a++) {
         double mine = 0, late = 0;
 
+        one_host |= s->count[a] == n;
         if (s->count[a] == 0) {
             continue;
         }
@@ -221,9 +223,10 @@ static void sum_speed(struct sim *s, int node, double *per_byte, double *latency
                 late = fmax(late, path->latency);
             }
         }
-        *per_byte = fmax(*per_byte, 2 * mine / n);
+        per_byte = fmax(per_byte, 2 * mine / n);
         *latency = fmax(*latency, 2 * late);
     }
+    *each = mt_load_sum_bytes(s->load, one_host) * per_byte;
 }
 
 /* What was measured for all parameters, over all ranks, at as many samples a replica as here; for
@@ -239,7 +242,7 @@ static double measured(const struct sim *s, double params)
 }
 
 /* One piece: nodes [lo, hi), of which every replica has all in one stage. */
-static int add_piece(struct sim *s, int lo, int hi, double params, double per_byte, double latency)
+static int add_piece(struct sim *s, int lo, int hi, double params, double each, double latency)
 {
     struct piece *p;
     double width = 0;
@@ -263,14 +266,14 @@ static int add_piece(struct sim *s, int lo, int hi, double params, double per_by
     }
     p->seconds = s->l->nreplica < 2          ? 0
                  : s->cluster->sums.n > 0 ? measured(s, params * width)
-                                          : latency + 4 * params * width * per_byte;
+                                          : latency + params * width * each;
     return MOTLEY_OK;
 }
 
 /* Pieces of nodes [lo, hi), which the same ranks hold, from the last node to the first. */
 static int add_segment(struct sim *s, int lo, int hi)
 {
-    double all = 0, most, have = 0, per_byte = 0, latency = 0;
+    double all = 0, most, have = 0, each = 0, latency = 0;
     int end = hi;
 
     for (int i = lo; i < hi; i++) {
@@ -280,14 +283,14 @@ static int add_segment(struct sim *s, int lo, int hi)
         return MOTLEY_OK;
     }
     if (s->l->nreplica > 1) {
-        sum_speed(s, lo, &per_byte, &latency);
+        sum_speed(s, lo, &each, &latency);
     }
     /* What was measured says what comes on top, hidden or not. */
     most = s->cluster->sums.n > 0 ? all : fmax(all / PIECES, PIECE_BYTES / 4.0);
     for (int i = hi - 1; i >= lo; i--) {
         have += s->load->node[i].params;
         if (have > 0 && (have >= most || i == lo)) {
-            MT_TRY(add_piece(s, i, end, have, per_byte, latency));
+            MT_TRY(add_piece(s, i, end, have, each, latency));
             end = i;
             have = 0;
         }

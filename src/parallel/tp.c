@@ -66,8 +66,10 @@ static int start_exchange(struct mt_tp *t)
         MT_TRY(mt_collect_start(t->gather, &t->now->group, 0, mt_window_host(t->own),
                                mt_window_host(t->others), t->count));
     } else {
-        MT_TRY(mt_reduce_start(t->reduce, &t->now->group, MT_TP_TAG, mt_window_host(t->sum),
-                               t->n));
+        struct mt_sum sum = {.group = &t->now->group, .tag = MT_TP_TAG,
+                             .data = mt_window_host(t->sum), .n = t->n};
+
+        MT_TRY(mt_reduce_start(t->reduce, &sum));
     }
     t->state = MOVING;
     return MOTLEY_OK;
@@ -366,7 +368,7 @@ static int make_room(struct mt_tp *t, struct mt_comm *comm, const struct need *n
     uint64_t f = sizeof(float);
 
     if (need->sum > 0) {
-        MT_TRY(mt_reduce_new(t->ctx, comm, need->most, (int64_t)need->sum, &t->reduce));
+        MT_TRY(mt_reduce_new(t->ctx, comm, need->most, (int64_t)need->sum, 0, &t->reduce));
         MT_TRY(mt_window_new(t->dev, need->sum * f, "sums over parts of a layer", &t->sum));
     }
     if (need->own > 0) {

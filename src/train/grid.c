@@ -175,7 +175,8 @@ static int plan(struct mt_session *s, const struct mt_profile *p)
     mt_outlook_wish(s->config, &wish);
     MT_TRY_OR(done, MT_NEW_N(s->ctx, p->cluster->nrank, &rank));
     MT_TRY_OR(done, mt_rivals_without(p->cluster, s->rival, rank, &able));
-    MT_TRY_OR(done, mt_load_new(s->whole, s->optim, &load));
+    MT_TRY_OR(done, mt_load_new(s->whole, s->optim,
+                                s->config->parallel.wire == MT_WIRE_BF16, &load));
     MT_TRY_OR(done, mt_planner_choose(s->whole, load, able, &wish, &s->planned));
     renumber(s->planned->layout, rank, p->cluster->nrank);
     for (int i = 0; i < s->planned->nreason && s->job->info->rank == 0; i++) {

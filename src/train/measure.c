@@ -169,7 +169,8 @@ int mt_session_profile(struct mt_session *s, const struct mt_profile **out)
     struct mt_profile_opt opt = {.most = s->batch,
                                  .memory_bytes = (double)mt_job_memory(s->job),
                                  .slow = slowness(s),
-                                 .bucket_bytes = s->config->parallel.bucket_bytes};
+                                 .bucket_bytes = s->config->parallel.bucket_bytes,
+                                 .bf16 = s->config->parallel.wire == MT_WIRE_BF16};
     struct mt_profile *p = NULL;
     int st = MOTLEY_OK;
 

@@ -299,7 +299,7 @@ static int build(struct outlook *o)
     x.dtype = mt_dtype_of(c->precision);
     MT_TRY(mt_graph_build(o->ctx, c->model, c->loss, &x, &y, &o->whole));
     MT_TRY(mt_optim_new(o->ctx, c->optimizer, &o->optim));
-    return mt_load_new(o->whole, o->optim, &o->load);
+    return mt_load_new(o->whole, o->optim, c->parallel.wire == MT_WIRE_BF16, &o->load);
 }
 
 static int read_cluster(struct outlook *o, const char *path)

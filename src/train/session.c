@@ -318,6 +318,7 @@ static int start_task(struct mt_session *s, struct mt_task *t, enum mt_mode mode
 static int add_passes(struct mt_session *s, struct mt_task *t, int sums)
 {
     struct mt_par_opt opt = {.bucket_bytes = s->config->parallel.bucket_bytes, .sums = sums,
+                             .bf16 = s->config->parallel.wire == MT_WIRE_BF16,
                              .clip = needs_norm(s, t->graph), .layout = s->layout,
                              .whole = s->whole, .share = s->share};
 

@@ -276,7 +276,8 @@ static int show_forecast(const struct mt_session *s, mt_show_fn *fn, void *arg)
     struct mt_planned *plan = NULL;
     int st;
 
-    MT_TRY_OR(done, mt_load_new(s->whole, s->optim, &load));
+    MT_TRY_OR(done, mt_load_new(s->whole, s->optim,
+                                s->config->parallel.wire == MT_WIRE_BF16, &load));
     MT_TRY_OR(done, mt_planner_given(load, s->profile->cluster, s->layout, s->batch, &plan));
     MT_TRY_OR(done, mt_outlook_print(s->whole, load, s->profile->cluster, plan, fn, arg));
 done:

@@ -3,7 +3,8 @@
  * and one after the other, for groups of some ranks and with members that only receive; it asks
  * for no memory after mt_reduce_new and writes nothing outside; so do sums in memory that the ranks
  * share, of arrays that lie there and of arrays that do not, and no name of it is left. mt_collect
- * brings the parts of all ranks, in the order of the group, for parts of any length.
+ * brings the parts of all ranks, in the order of the group, for parts of any length. All of this
+ * also for sums that travel as bf16, which are the bits of B((B(r0) + B(r1)) + ...).
  * Ranks: 1 2 3 4 5 */
 #define _POSIX_C_SOURCE 200809L
 #include "job.h"
@@ -16,13 +17,29 @@
 
 enum { FLIGHT = 3, GUARD = 4 };
 
-/* A number of rank r whose exponent varies so much that another order gives another sum. */
+/* A number of rank r whose exponent varies so much that another order gives another sum; now and
+ * then one halfway between two of bf16, or one that bf16 has no room for. */
 static float number(int r, uint64_t e)
 {
     struct mt_rng_key key = mt_rng_key(7, MT_RNG_TEST, (uint64_t)r);
     uint32_t u = mt_rng_u32(key, e);
 
+    if (e % 7 == 3) {
+        return ldexpf((float)(257 + u % 255), (int)(u & 15u) - 20);
+    }
+    if (e % 1009 == 11) {
+        return r == 0 ? 3.4e38f : 1.0f;
+    }
     return ldexpf((float)(u >> 8) - 8388608.0f, (int)(u & 15u) - 20);
+}
+
+/* To the nearest of bf16, even if two are: 8 binary digits. */
+static float rounded(float v)
+{
+    int exponent;
+    double digits = nearbyint(ldexp(frexp((double)v, &exponent), 8));
+
+    return (float)ldexp(digits, exponent - 8);   /* 2^128 becomes infinity */
 }
 
 static void fill(const struct job *j, float *x, int64_t n, uint64_t from)
@@ -36,7 +53,8 @@ static void fill(const struct job *j, float *x, int64_t n, uint64_t from)
 }
 
 /* adds: by rank, whether its numbers count; NULL: all. */
-static void compare(struct job *j, const float *x, int64_t n, uint64_t from, const char *adds)
+static void compare(struct job *j, const float *x, int64_t n, uint64_t from, const char *adds,
+                    int bf16)
 {
     int64_t wrong = 0, at = -1;
 
@@ -45,11 +63,15 @@ static void compare(struct job *j, const float *x, int64_t n, uint64_t from, con
         int first = 1;
 
         for (int r = 0; r < j->size; r++) {
+            float v = number(r, from + (uint64_t)e);
+
             if (adds == NULL || adds[r]) {
-                s = first ? number(r, from + (uint64_t)e) : s + number(r, from + (uint64_t)e);
+                v = bf16 ? rounded(v) : v;
+                s = first ? v : s + v;
                 first = 0;
             }
         }
+        s = bf16 ? rounded(s) : s;
         if (memcmp(&s, &x[e], sizeof s) != 0) {
             wrong++;
             at = at < 0 ? e : at;
@@ -89,15 +111,16 @@ static void finish(struct job *j, struct mt_reduce *const *r, const int *order, 
 struct how {
     struct mt_share *share;
     uint64_t off;
+    int bf16;
 };
 
 static int start(const struct how *how, struct mt_reduce *r, const struct mt_group *group, int tag,
                  float *x, int64_t n)
 {
-    if (how->share != NULL) {
-        return mt_reduce_start_at(r, group, tag, x, n, how->off);
-    }
-    return mt_reduce_start(r, group, tag, x, n);
+    struct mt_sum sum = {.group = group, .tag = tag, .data = x, .n = n, .bf16 = how->bf16,
+                         .placed = how->share != NULL, .off = how->off};
+
+    return mt_reduce_start(r, &sum);
 }
 
 /* The ranks but the first one, and all ranks of which only every other one adds. */
@@ -117,14 +140,14 @@ static void some(struct job *j, const struct how *how, struct mt_reduce *r, floa
     if (j->rank > 0) {
         JOB_DO(j, start(how, r, &rest, 7, x, n));
         finish(j, &r, (const int[]){0}, 1);
-        compare(j, x, n, 5, others);
+        compare(j, x, n, 5, others, how->bf16 && j->size > 2);
     } else {
         JOB_CHECK(j, start(how, r, &rest, 7, x, n) == MOTLEY_EARG, "not of them");
     }
     fill(j, x, n, 6);
     JOB_DO(j, start(how, r, &all, 7, x, n));
     finish(j, &r, (const int[]){0}, 1);
-    compare(j, x, n, 6, adds);
+    compare(j, x, n, 6, adds, how->bf16);
 }
 
 /* Parts of 0, m, 2 m, ... numbers, of all ranks in falling order. */
@@ -183,7 +206,7 @@ static void sums(struct job *j, const struct how *how, struct mt_reduce *const *
         fill(j, x[0], lengths[i], 0);
         JOB_DO(j, start(&how[0], r[0], NULL, 0, x[0], lengths[i]));
         finish(j, r, (const int[]){0}, 1);
-        compare(j, x[0], lengths[i], 0, NULL);
+        compare(j, x[0], lengths[i], 0, NULL, how[0].bf16 && j->size > 1);
     }
     /* In flight together: started in one order, polled in another on every rank. */
     for (int i = 0; i < N; i++) {
@@ -198,7 +221,8 @@ static void sums(struct job *j, const struct how *how, struct mt_reduce *const *
         }
         finish(j, r, order, FLIGHT);
         for (int k = 0; k < FLIGHT; k++) {
-            compare(j, x[k], lengths[(i + k * 5) % N], (uint64_t)k * 1000000, NULL);
+            compare(j, x[k], lengths[(i + k * 5) % N], (uint64_t)k * 1000000, NULL,
+                    how[k].bf16 && j->size > 1);
         }
     }
     for (int i = 0; i < N && j->size > 1; i++) {
@@ -240,10 +264,14 @@ static void shared_sums(struct job *j, struct mt_reduce *const *r, float *const 
               "ranks of one host share nothing");
     JOB_CHECK(j, mt_share_of(share, 0, 8, FLIGHT * each) == NULL, "more than there is");
     for (int k = 0; k < FLIGHT; k++) {
-        how[k] = (struct how){share, (uint64_t)k * each};
+        how[k] = (struct how){share, (uint64_t)k * each, 0};
         place[k] = mt_share_of(share, j->rank, how[k].off, each);
         place[k] = place[k] == NULL || j->rank % 2 == 1 ? x[k] : place[k];
         JOB_DO(j, mt_reduce_beside(r[k], share));
+    }
+    sums(j, how, r, place);
+    for (int k = 0; k < FLIGHT; k++) {
+        how[k].bf16 = 1;
     }
     sums(j, how, r, place);
     JOB_DO(j, mt_comm_barrier(j->comm));
@@ -260,10 +288,11 @@ int main(void)
 
     job_open(&j);
     for (int k = 0; k < FLIGHT; k++) {
-        JOB_DO(&j, mt_reduce_new(j.ctx, j.comm, j.size, lengths[N - 1], &r[k]));
+        JOB_DO(&j, mt_reduce_new(j.ctx, j.comm, j.size, lengths[N - 1], 1, &r[k]));
         JOB_DO(&j, MT_NEW_N(j.ctx, lengths[N - 1] + GUARD, &x[k]));
     }
-    sums(&j, (const struct how[FLIGHT]){{NULL, 0}}, r, x);
+    sums(&j, (const struct how[FLIGHT]){{NULL, 0, 0}}, r, x);
+    sums(&j, (const struct how[FLIGHT]){{NULL, 0, 1}, {NULL, 0, 0}, {NULL, 0, 1}}, r, x);
     shared_sums(&j, r, x);
 
     JOB_DO(&j, mt_collect_new(j.ctx, j.comm, j.size, &c));
@@ -277,8 +306,12 @@ int main(void)
     mt_collect_free(c);
     st = mt_reduce_test(r[0], &done);
     JOB_CHECK(&j, st == MOTLEY_EARG, "tested without a start: %d", st);
-    st = mt_reduce_start(r[0], NULL, 0, x[0], lengths[N - 1] + 1);
+    st = mt_reduce_start(r[0], &(struct mt_sum){.data = x[0], .n = lengths[N - 1] + 1});
     JOB_CHECK(&j, st == MOTLEY_EARG, "longer than announced: %d", st);
+    mt_reduce_free(r[0]);
+    JOB_DO(&j, mt_reduce_new(j.ctx, j.comm, j.size, 1, 0, &r[0]));
+    st = mt_reduce_start(r[0], &(struct mt_sum){.data = x[0], .n = 1, .bf16 = 1});
+    JOB_CHECK(&j, st == MOTLEY_EARG, "as bf16 without a word before: %d", st);
     for (int k = 0; k < FLIGHT; k++) {
         mt_reduce_free(r[k]);
         mt_free(j.ctx, x[k]);

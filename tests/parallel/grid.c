@@ -1,7 +1,8 @@
 /* grid.c -- proves: every grid of data x stages x tensor over the ranks of the job, with even and
  * uneven shares and cuts, all schedules, micro-batches, clipping and recomputation, trains as one
  * process does: the loss of 20 steps within the stated rounding, weights too; on exact data the
- * same bits. The one process is an executor without any pass, run by every rank for itself.
+ * same bits; and as bf16 on the wire within what that rounds. The one process is an executor
+ * without any pass, run by every rank for itself.
  * Ranks: 1 2 3 4 6 8 */
 #include "job.h"
 
@@ -26,7 +27,7 @@ enum { B = 16, IN = 10, OUT = 4, STEPS = 20, EXACT_STEPS = 3 };
     "loss: hinge\noptimizer: {type: sgd, lr: 0.0009765625}\ntrain: {batch: 16}\nseed: 3\n"
 
 struct trial {
-    int data, stages, tensor, chunks, micros, clip, recompute, uneven;
+    int data, stages, tensor, chunks, micros, clip, recompute, uneven, bf16;
     const char *schedule;
 };
 
@@ -126,10 +127,10 @@ static double alone_step(struct job *j, struct alone *a, int64_t step, int exact
 
 static void describe(const struct trial *t, int exact, char *buf, size_t room)
 {
-    snprintf(buf, room, "%s %d x %d x %d, %s, %d chunks, %d micro-batches%s%s%s",
+    snprintf(buf, room, "%s %d x %d x %d, %s, %d chunks, %d micro-batches%s%s%s%s",
              exact ? "exact" : "curve", t->data, t->stages, t->tensor, t->schedule, t->chunks,
              t->micros, t->clip ? ", clipped" : "", t->recompute ? ", recomputed" : "",
-             t->uneven ? ", uneven" : "");
+             t->uneven ? ", uneven" : "", t->bf16 ? ", bf16" : "");
 }
 
 /* Borders of stages drawn among the layers where a cut may be. */
@@ -166,8 +167,8 @@ static void session_new(struct job *j, struct mt_job *job, const struct trial *t
     struct mt_session_opt opt = {.mode = MT_SESSION_TRAIN, .own_arrays = 1,
                                  .sample = {.x_rank = 1, .x_dim = {IN}, .x_size = IN,
                                             .y_size = 1, .classes = OUT}};
-    char words[12][256];
-    const char *over[12];
+    char words[13][256];
+    const char *over[13];
     int n = 0;
 
     snprintf(words[n++], 256, "parallel.data=%d", t->data);
@@ -177,6 +178,7 @@ static void session_new(struct job *j, struct mt_job *job, const struct trial *t
     snprintf(words[n++], 256, "parallel.schedule=%s", t->schedule);
     snprintf(words[n++], 256, "parallel.recompute=%s", t->recompute ? "true" : "false");
     snprintf(words[n++], 256, "parallel.bucket_bytes=1024");
+    snprintf(words[n++], 256, "parallel.wire=%s", t->bf16 ? "bf16" : "fp32");
     snprintf(words[n++], 256, "train.micro_batches=%d", t->micros);
     snprintf(words[n++], 256, "train.clip_norm=%g", t->clip ? 0.5 : 0.0);
     if (t->uneven && t->data > 1) {
@@ -289,9 +291,12 @@ static void run_trial(struct job *j, struct mt_job *job, const struct trial *t, 
         buffers = (int64_t)mt_dev_allocations(job->dev);
         worst = d > worst || d != d ? d : worst;
     }
-    /* Rounding of sums of at most 16 rows in another order, carried through 20 steps of Adam. */
-    JOB_CHECK(j, worst <= (exact ? 0 : 2e-6), "%s: loss differs by %g", name, worst);
-    compare_weights(j, s, &a, exact ? 0 : 1e-3, name);
+    /* Rounding of sums of at most 16 rows in another order, carried through 20 steps of Adam. With
+     * bf16 an update, at most the rate of 0.01 whatever the gradient, may be wrong by all of itself
+     * where a sum nearly cancels, and by 2^-7 elsewhere. */
+    JOB_CHECK(j, worst <= (exact ? 0 : t->bf16 ? 0.05 : 2e-6), "%s: loss differs by %g", name,
+              worst);
+    compare_weights(j, s, &a, exact ? 0 : t->bf16 ? STEPS * 0.01 : 1e-3, name);
     JOB_DO(j, mt_session_compare(s));
     if (j->rank == 0) {
         printf("%s: loss within %.2g\n", name, worst);
@@ -326,6 +331,9 @@ static void run_all(struct job *j, struct mt_job *job)
                     t.micros += 1;
                 }
                 run_trial(j, job, &t, 0);
+                t.bf16 = 1;
+                run_trial(j, job, &t, 0);
+                t.bf16 = 0;
                 t.clip = 0;
                 t.uneven = !t.uneven;
                 run_trial(j, job, &t, 1);

@@ -97,7 +97,7 @@ static void rehearsed(struct job *j, const struct all *a)
     }
     JOB_CHECK(j, p->cluster->hand.latency >= 0 && p->cluster->hand.latency < 0.1, "hand %g s",
               p->cluster->hand.latency);
-    JOB_DO(j, mt_load_new(a->graph, a->optim, &load));
+    JOB_DO(j, mt_load_new(a->graph, a->optim, 0, &load));
     JOB_DO(j, mt_times_new(load, p->cluster, &times));
     JOB_DO(j, mt_layout_grid(a->graph, j->size, &mesh, &l));
     JOB_DO(j, mt_sim_run(times, l, BATCH / j->size * j->size, &with));

@@ -43,7 +43,7 @@ static int work(struct job *j, struct mt_reduce *r, float *x, const char *way)
         MT_TRY(mt_comm_sum(j->comm, &one, 1));
         return MOTLEY_OK;
     }
-    MT_TRY(mt_reduce_start(r, NULL, 0, x, FLOATS));
+    MT_TRY(mt_reduce_start(r, &(struct mt_sum){.data = x, .n = FLOATS}));
     MT_TRY(mt_reduce_test(r, &done));
     while (!done) {
         MT_TRY(mt_comm_idle(j->comm, mt_comm_clock() - since, mt_reduce_peer(r)));
@@ -69,7 +69,7 @@ int main(int argc, char **argv)
     snprintf(toy, sizeof toy, "toy %d", j.rank);
     JOB_DO(&j, mt_comm_describe(j.comm, toy));
     mt_comm_watch(j.comm, strcmp(argv[1], "hang") == 0 ? 2.0 : 0.0, &stop);
-    JOB_DO(&j, mt_reduce_new(j.ctx, j.comm, j.size, FLOATS, &r));
+    JOB_DO(&j, mt_reduce_new(j.ctx, j.comm, j.size, FLOATS, 0, &r));
     JOB_DO(&j, MT_NEW_N(j.ctx, FLOATS, &x));
     begun = mt_comm_clock();
     for (;;) {

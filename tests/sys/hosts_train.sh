@@ -3,7 +3,8 @@
 # them, that training over hosts
 #   - sees the hosts: each process its own devices, processes of one host sharing theirs;
 #   - gives the loss of one process, with replicas equal to the last bit, and what travels is what
-#     docs/parallel.md says;
+#     docs/parallel.md says; with parallel.wire=bf16 the link carries about half, and two ranks on
+#     two hosts have the bits of two ranks on one;
 #   - ends everywhere with exit code 3 and a checkpoint when a process of the other host is asked to,
 #     with the same code and words everywhere when one host alone lacks something;
 #   - ends when a process of the other host is killed, or a whole host answers no more, within
@@ -56,6 +57,20 @@ near "$one" "$two" 1e-4 || say "losses differ by more than 1e-4"
 # 7450 gradients of 4 bytes; 2 (N-1)/N of them leave a rank in each of 60 steps.
 echo "left h2: $((after - before)) bytes, gradients $((60 * 4 * 7450))"
 [ $((after - before)) -gt $((60 * 4 * 7450)) ] || say "gradients did not travel over the link"
+
+bytes=$((after - before))
+before=$(sent h2)
+MOTLEY_DEBUG=agree job train "$TMPDIR/small.yaml" parallel.wire=bf16 --folder "$TMPDIR/half" \
+    >"$TMPDIR/out" 2>&1 || say "training with bf16 on the wire failed: $(cat "$TMPDIR/out")"
+after=$(sent h2)
+codes >/dev/null
+echo "with bf16 on the wire: $((after - before)) bytes left h2, of fp32 $bytes"
+# What else leaves: acknowledgements, figures, a start and an end.
+[ $((after - before)) -lt $((bytes * 7 / 10)) ] || say "bf16 saves less than 30 %"
+MOTLEY=$program ranks 2 train "$TMPDIR/small.yaml" parallel.wire=bf16 --quiet --folder "$TMPDIR/near" ||
+    say "training on one host failed"
+cmp "$TMPDIR"/half/checkpoints/step-60/model.safetensors \
+    "$TMPDIR"/near/checkpoints/step-60/model.safetensors || say "placement changes the bits"
 
 # start WORD... -- a training without end, in the background, until it takes steps
 start() {

@@ -51,7 +51,7 @@ static int setup(void **state)
                  "- relu\n- linear: 10");
     loss = yaml("cross_entropy");
     assert_int_equal(mt_graph_build(ctx, model, loss, &xs, &ys, &whole), MOTLEY_OK);
-    assert_int_equal(mt_load_new(whole, NULL, &load), MOTLEY_OK);
+    assert_int_equal(mt_load_new(whole, NULL, 0, &load), MOTLEY_OK);
     return 0;
 }
 

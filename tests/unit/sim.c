@@ -61,7 +61,7 @@ static int fresh(void **state)
         host[r] = 0;
         speed[r].flops = 1;
     }
-    even = (struct mt_load){.ctx = ctx, .n = NODES, .node = node};
+    even = (struct mt_load){.ctx = ctx, .n = NODES, .node = node, .grad_bytes = 4};
     cluster = (struct mt_cluster){.ctx = ctx, .nrank = RANKS, .nkind = RANKS, .nhost = 1,
                                   .kind = kind, .host = host, .speed = speed,
                                   .local = {0, INFINITY}, .remote = {0, INFINITY}};
@@ -193,6 +193,17 @@ static void reduction(void **state)
     }
     f = run(layout(2, 2, 1, 10, MT_SCHEDULE_1F1B, NULL), 200);
     near(f->step, 3 * NODES * 100 * 11 / 20.0 + 2 * 1 / 2.0 * 1 + 1 + 0.25 + (4 << 20) * 1e-8);
+    mt_forecast_free(f);
+    /* As bf16 half the bytes travel between the hosts, */
+    even.grad_bytes = 2;
+    f = run(layout(2, 2, 1, 10, MT_SCHEDULE_1F1B, NULL), 200);
+    near(f->step, 3 * NODES * 100 * 11 / 20.0 + 2 * 1 / 2.0 * 0.5 + 1 + 0.25 + (4 << 20) * 1e-8);
+    mt_forecast_free(f);
+    /* and as many as before within one. */
+    cluster.local = (struct mt_path){0.5, bytes};
+    memset(host, 0, sizeof host);
+    f = run(layout(4, 1, 1, 1, MT_SCHEDULE_1F1B, NULL), 4);
+    near(f->step, NODES + 2 * 2 + 8 * seconds + 0.25 + 2 * (4 << 20) * 1e-8);
     mt_forecast_free(f);
 }
 
@@ -370,7 +381,7 @@ static void work(void **state)
     assert_int_equal(mt_yaml_parse(ctx, model, strlen(model), "m", 1, &m), MOTLEY_OK);
     assert_int_equal(mt_yaml_parse(ctx, "cross_entropy", 13, "m", 1, &loss), MOTLEY_OK);
     assert_int_equal(mt_graph_build(ctx, m, loss, &xs, &ys, &g), MOTLEY_OK);
-    assert_int_equal(mt_load_new(g, NULL, &l), MOTLEY_OK);
+    assert_int_equal(mt_load_new(g, NULL, 0, &l), MOTLEY_OK);
     assert_int_equal(l->n, 8);
     near(l->x_row, 80);
     near(l->y_row, 4);
