@@ -219,7 +219,8 @@ static void print_sums(struct cli *cli, const struct bench *b)
 {
     cli_say(cli, "%d processes, %s\nto the next rank, all at once: %.2f GB/s, latency %.2f us%s\n\n"
                  "%12s %12s %12s %10s %12s\n", b->size, mt_comm_info(b->comm)->transport,
-            b->rate / 1e9, b->latency * 1e6, b->bf16 ? "; sums as bf16" : "", "bytes", "sum", "bound", "of bound", "GB/s");
+            b->rate / 1e9, b->latency * 1e6, b->bf16 ? "; sums as bf16" : "",
+            "bytes", "sum", "bound", "of bound", "GB/s");
     for (int i = 0; i < b->n; i++) {
         cli_say(cli, "%12" PRId64 " %9.1f us %9.1f us %8.0f %% %12.2f\n", b->bytes[i],
                 b->seconds[i] * 1e6, bound(b, i) * 1e6, 100 * bound(b, i) / b->seconds[i],

@@ -115,11 +115,11 @@ struct mt_sum {
                                  everywhere */
     float *data;              /* replaced by the sum */
     int64_t n;
-    int bf16;                 /* every rank's numbers are rounded to bf16, so is the sum (add.c); half
-                                 the bytes travel. Of one rank alone nothing is rounded */
+    int bf16;                 /* every rank's numbers are rounded to bf16, so is the sum (add.c);
+                                 half the bytes travel. Of one rank alone nothing is rounded */
     int placed;               /* the array has a place of its own in the memory that this rank
-                                 shares, `off` bytes from its start: if data points there nothing is
-                                 copied, else to there and back */
+                                 shares, `off` bytes from its start: if data points there nothing
+                                 is copied, else to there and back */
     uint64_t off;
 };
 

@@ -153,8 +153,8 @@ int mt_stand_job(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph
                  const struct mt_layout *layout, int64_t rows, int micros, struct mt_stand *s,
                  int *fits)
 {
-    struct mt_par_opt opt = {.bucket_bytes = o->bucket_bytes, .bf16 = o->bf16, .sums = 1, .layout = layout,
-                             .whole = whole};
+    struct mt_par_opt opt = {.bucket_bytes = o->bucket_bytes, .bf16 = o->bf16, .sums = 1,
+                             .layout = layout, .whole = whole};
     struct mt_order_opt order = {.mode = MT_TRAIN, .micros = micros};
     int rank = mt_comm_info(comm)->rank, st;
     struct mt_graph *part = NULL;
