@@ -105,7 +105,8 @@ INLINE uint tile(vec *x, global float *c, global const float *r, global const fl
 
 /* Less than one vector of columns: rare, and nothing to win. */
 INLINE void narrow(global float *c, global const float *r, global const float *s,
-                   global const float *bias, const struct gemm_at *at, uint p0, uint p1, uint what)
+                   global const float *bias, global const float *residual,
+                   const struct gemm_at *at, uint p0, uint p1, uint what)
 {
     for (uint p = p0; p < p1; p++) {
         vec x = 0.0f;
@@ -117,14 +118,22 @@ INLINE void narrow(global float *c, global const float *r, global const float *s
                 ((float *)&x)[j] = fma(a, s[l * at->lds + j], ((float *)&x)[j]);
             }
         }
-        put(c + p * at->ldc, bias, x, 0, at->q, at->alpha, at->slope, what);
+        put(c + p * at->ldc, bias, residual + p * at->ldc, x, 0, at->q, at->alpha, at->slope,
+            what);
     }
 }
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void gemm_direct(global float *c, global const float *r, global const float *s,
-                 global const float *bias, struct gemm_at at)
+                 global const float *bias, struct gemm_at at
+#if PLUS
+                 , global const float *residual
+#endif
+)
 {
+#if !PLUS
+    global const float *residual = c;   /* never read */
+#endif
     vec x[MR * 2];
     uint g = get_group_id(0), gq = g % at.nq, gp = g / at.nq % at.np, batch = g / at.nq / at.np;
     uint panels = (at.q + NR - 1) / NR, what = at.add | at.last;
@@ -137,8 +146,9 @@ void gemm_direct(global float *c, global const float *r, global const float *s,
     r += at.r + batch * at.stride_r;
     s += at.s + batch * at.stride_s;
     bias += at.bias;
+    residual += PLUS ? at.residual + batch * at.stride_c : 0;
     if (at.q < VW) {
-        narrow(c, r, s, bias, &at, p0, p1, what);
+        narrow(c, r, s, bias, residual, &at, p0, p1, what);
         return;
     }
     for (uint q = q0; q < q1; q += NR) {
@@ -152,17 +162,18 @@ void gemm_direct(global float *c, global const float *r, global const float *s,
             uint a = p0 + (uint)((ulong)(p1 - p0) * t / tiles);
             uint rows = p0 + (uint)((ulong)(p1 - p0) * (t + 1) / tiles) - a;
             global float *to = c + a * at.ldc;
+            global const float *also = residual + a * at.ldc;
 
             if (tile(x, to + left, r + (RT ? a : a * at.ldr), s + left, &at, right - left, rows,
                      wide, right - left == VW ? what : ~0u)) {
                 continue;
             }
-            for (uint i = 0; i < rows; i++, to += at.ldc) {
-                put(to + left, bias + left, x[2 * i], q - left, min(n + q - left, (uint)VW),
-                    at.alpha, at.slope, what);
+            for (uint i = 0; i < rows; i++, to += at.ldc, also += at.ldc) {
+                put(to + left, bias + left, also + left, x[2 * i], q - left,
+                    min(n + q - left, (uint)VW), at.alpha, at.slope, what);
                 if (wide) {
-                    put(to + right, bias + right, x[2 * i + 1], q + VW - right, VW, at.alpha,
-                        at.slope, what);
+                    put(to + right, bias + right, also + right, x[2 * i + 1], q + VW - right, VW,
+                        at.alpha, at.slope, what);
                 }
             }
         }
@@ -194,8 +205,8 @@ INLINE vec load_part(global const float *row, uint l, uint k)
 /* Rows r.. and columns s.. of the tile, of which `rows` and `cols` exist; the others are the last
  * one again and not stored. */
 INLINE void tile(global float *c, global const float *r, global const float *s,
-                 global const float *bias, const struct gemm_at *at, uint rows, uint cols,
-                 uint what)
+                 global const float *bias, global const float *residual,
+                 const struct gemm_at *at, uint rows, uint cols, uint what)
 {
     global const float *row[DP], *col[DQ];
     vec x[VW];                             /* sum of row i and column j: i DQ + j */
@@ -264,15 +275,27 @@ INLINE void tile(global float *c, global const float *r, global const float *s,
     x[0] = activate(x[0], what, at->slope);
     for (uint i = 0; i < rows; i++) {
         for (uint j = 0; j < cols; j++) {
-            c[i * at->ldc + j] = ((float *)x)[i * DQ + j];
+            float v = ((float *)x)[i * DQ + j];
+
+#if PLUS
+            v += what & RESIDUAL ? residual[i * at->ldc + j] : 0.0f;
+#endif
+            c[i * at->ldc + j] = v;
         }
     }
 }
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void gemm_direct(global float *c, global const float *r, global const float *s,
-                 global const float *bias, struct gemm_at at)
+                 global const float *bias, struct gemm_at at
+#if PLUS
+                 , global const float *residual
+#endif
+)
 {
+#if !PLUS
+    global const float *residual = c;   /* never read */
+#endif
     uint g = get_group_id(0), gq = g % at.nq, gp = g / at.nq % at.np, batch = g / at.nq / at.np;
     uint what = at.add | at.last;
     uint q0 = (uint)((ulong)at.q * gq / at.nq), q1 = (uint)((ulong)at.q * (gq + 1) / at.nq);
@@ -282,14 +305,16 @@ void gemm_direct(global float *c, global const float *r, global const float *s,
     r += at.r + batch * at.stride_r;
     s += at.s + batch * at.stride_s;
     bias += at.bias;
+    residual += PLUS ? at.residual + batch * at.stride_c : 0;
     /* All columns stay in the first-level cache while the rows go by, or those of a tile do. */
     uint step = (q1 - q0) * at.k <= NEAR ? max(q1 - q0, 1u) : DQ;
 
     for (uint first = q0; first < q1; first += step) {
         for (uint p = p0; p < p1; p += DP) {
             for (uint q = first; q < min(q1, first + step); q += DQ) {
-                tile(c + p * at.ldc + q, r + p * at.ldr, s + q * at.lds, bias + q, &at,
-                     min(p1 - p, (uint)DP), min(q1 - q, (uint)DQ), what);
+                tile(c + p * at.ldc + q, r + p * at.ldr, s + q * at.lds, bias + q,
+                     residual + p * at.ldc + q, &at, min(p1 - p, (uint)DP), min(q1 - q, (uint)DQ),
+                     what);
             }
         }
     }

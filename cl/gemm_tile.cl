@@ -273,12 +273,12 @@ INLINE void fetch_rows(global const operand *r, ulong ld, uint k, uint j, uint n
 
 /* ---- epilogue ---------------------------------------------------------------------------- */
 
-/* x (rows, NR), of which nq columns count, into C; c points at its first element there. */
-INLINE void store(global result *c, global const result *bias, local const vec *x, uint rows,
-                  uint nq, const struct gemm_at *at, uint what)
+/* x (rows, NR), of which nq columns count, into C; c and residual point at the first element. */
+INLINE void store(global result *c, global const result *bias, global const result *residual,
+                  local const vec *x, uint rows, uint nq, const struct gemm_at *at, uint what)
 {
 #if FLIP
-    for (uint j = 0; j < nq; j += VW, c += VW * at->ldc) {
+    for (uint j = 0; j < nq; j += VW, c += VW * at->ldc, residual += VW * at->ldc) {
         uint n = min(nq - j, (uint)VW);
 
         for (uint i = 0; i < rows; i++) {
@@ -292,6 +292,12 @@ INLINE void store(global result *c, global const result *bias, local const vec *
             v = activate(what & BIAS ? v + FROM(bias[i]) : v, what, at->slope);
             for (uint l = 0; l < n; l++) {
                 c[l * at->ldc + i] = TO(((const float *)&v)[l]);
+#if PLUS
+                if (what & RESIDUAL) {
+                    c[l * at->ldc + i] = TO(FROM(c[l * at->ldc + i]) +
+                                            FROM(residual[l * at->ldc + i]));
+                }
+#endif
             }
         }
     }
@@ -310,9 +316,10 @@ INLINE void store(global result *c, global const result *bias, local const vec *
         }
         return;
     }
-    for (uint i = 0; i < rows; i++, c += at->ldc, x += 2) {
+    for (uint i = 0; i < rows; i++, c += at->ldc, residual += at->ldc, x += 2) {
         for (uint j = 0; j < nq; j += VW) {
-            put(c + j, bias + j, x[j / VW], 0, min(nq - j, (uint)VW), at->alpha, at->slope, what);
+            put(c + j, bias + j, residual + j, x[j / VW], 0, min(nq - j, (uint)VW), at->alpha,
+                at->slope, what);
         }
     }
 #endif
@@ -322,8 +329,15 @@ INLINE void store(global result *c, global const result *bias, local const vec *
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void gemm_tile(global result *c, global const operand *r, global const operand *s,
-               global const result *bias, struct gemm_at at)
+               global const result *bias, struct gemm_at at
+#if PLUS
+               , global const result *residual
+#endif
+)
 {
+#if !PLUS
+    global const result *residual = c;   /* never read */
+#endif
     local words panels[PANELS * KC * 2];
     local vec x[MR * 2];
     local word rows[TILES * MR * ROW];
@@ -340,6 +354,7 @@ void gemm_tile(global result *c, global const operand *r, global const operand *
     r += at.r + batch * at.stride_r;
     s += at.s + batch * at.stride_s;
     bias += at.bias;
+    residual += PLUS ? at.residual + batch * at.stride_c : 0;
     for (uint k0 = 0; k0 < k; k0 += at.block) {
         uint kn = min(at.block, k - k0);
         uint what = (at.add || k0 > 0 ? ADD : 0) | (k0 + kn == k ? at.last : 0);
@@ -359,6 +374,7 @@ void gemm_tile(global result *c, global const operand *r, global const operand *
             }
             for (uint q = q0, j = 0; q < q1; q += NR, j++) {
                 uint n = min(q1 - q, (uint)NR), a = first[u];
+                ulong to = FLIP ? q * ldc + a : a * ldc + q;
 
 #if !RT
                 if (t + 1 < tiles) {
@@ -367,8 +383,8 @@ void gemm_tile(global result *c, global const operand *r, global const operand *
 #endif
                 tile(x, rows + u * (MR * ROW), panels + j * (KC * 2), first[u + 1] - a,
                      (kn + TERMS - 1) / TERMS, n > VW);
-                store(c + (FLIP ? q * ldc + a : a * ldc + q), bias + (FLIP ? a : q), x,
-                      first[u + 1] - a, n, &at, what);
+                store(c + to, bias + (FLIP ? a : q), residual + to, x, first[u + 1] - a, n, &at,
+                      what);
             }
         }
     }

@@ -123,6 +123,18 @@ static int after_kernel(struct mt_gemm_plan *plan)
     return mt_kernel_get(plan->dev, "gemm_after", "gemm_after", defines, &plan->after);
 }
 
+/* A residual is added by a provider that can, unless elements are dropped before or there may be no
+ * term, so that no provider is asked. */
+static unsigned fused_after(const struct mt_gemm *g, const struct mt_gemm_provider *p)
+{
+    int as_stored = g->in == MT_F32 || (p->fuses & MT_GEMM_HALF);
+
+    return g->after == MT_GEMM_RESIDUAL && (p->fuses & MT_GEMM_FUSE_RESIDUAL) && as_stored &&
+                   g->varies != 'k'
+               ? MT_GEMM_RESIDUAL
+               : 0;
+}
+
 int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,
                       const struct mt_gemm_provider *provider, const char *form,
                       struct mt_gemm_plan **out)
@@ -134,8 +146,8 @@ int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,
     plan->dev = dev;
     plan->g = *g;
     plan->g.batch = g->batch > 0 ? g->batch : 1;
-    plan->g.after = 0;   /* no provider's business */
-    plan->follows = g->after;
+    plan->g.after = fused_after(g, provider);
+    plan->follows = g->after & ~plan->g.after;
     plan->provider = provider;
     snprintf(plan->form, sizeof plan->form, "%s", form);
     MT_TRY_OR(fail, mt_gemm_wide_init(plan));
@@ -302,7 +314,6 @@ static int run_after(const struct mt_gemm_plan *plan, const struct mt_gemm_call 
     uint32_t blocks = (uint32_t)(call->n / 64 + (call->n % 64 != 0 ? 2 : 0));
     uint64_t lanes = (uint64_t)(16 / mt_dev_vector(plan->dev));
 
-    MT_BUG_IF((plan->follows & MT_GEMM_RESIDUAL) && a->residual == NULL);
     if (what == 0) {
         return MOTLEY_OK;
     }
@@ -317,11 +328,12 @@ static int run_after(const struct mt_gemm_plan *plan, const struct mt_gemm_call 
                              mt_f32(a->scale), mt_u32((uint32_t)(a->rows > 0 ? a->rows : 1))));
 }
 
-/* Everything but what comes after; *now: the product as it was. */
+/* Everything but what follows; residual: NULL where that is not the provider's; *now: the product
+ * as it was. */
 static int run_product(const struct mt_gemm_plan *plan, int64_t size, const struct mt_tensor *a,
                        const struct mt_tensor *b, float beta, struct mt_tensor *c,
-                       const struct mt_tensor *bias, const struct mt_tensor *scratch,
-                       struct mt_gemm_call *now)
+                       const struct mt_tensor *bias, const struct mt_tensor *residual,
+                       const struct mt_tensor *scratch, struct mt_gemm_call *now)
 {
     const struct mt_gemm *g = &plan->g;
     const struct mt_gemm_provider *p = plan->provider;
@@ -359,6 +371,7 @@ static int run_product(const struct mt_gemm_plan *plan, int64_t size, const stru
     }
     if (call.k > 0) {
         call.bias = g->has_bias && !late_bias ? bias : NULL;
+        call.residual = residual;
         early.act = late_act ? MT_GEMM_NOACT : g->act;
         MT_TRY(p->run(plan->dev, &early, plan->state, &call));
         beta = 1.0f;
@@ -385,11 +398,14 @@ int mt_gemm_run_after(const struct mt_gemm_plan *plan, int64_t size, const struc
                       const struct mt_tensor *bias, const struct mt_tensor *scratch,
                       const struct mt_gemm_after *after)
 {
+    unsigned all = plan->g.after | plan->follows;
     struct mt_gemm_call call = {.m = 0};
 
-    MT_BUG_IF((plan->follows != 0) != (after != NULL));
-    MT_TRY(run_product(plan, size, a, b, beta, c, bias, scratch, &call));
-    return after != NULL && call.m > 0 ? run_after(plan, &call, after) : MOTLEY_OK;
+    MT_BUG_IF((all != 0) != (after != NULL));
+    MT_BUG_IF((all & MT_GEMM_RESIDUAL) && after->residual == NULL);
+    MT_TRY(run_product(plan, size, a, b, beta, c, bias,
+                       plan->g.after != 0 ? after->residual : NULL, scratch, &call));
+    return plan->follows != 0 && call.m > 0 ? run_after(plan, &call, after) : MOTLEY_OK;
 }
 
 int mt_gemm_run(const struct mt_gemm_plan *plan, int64_t size, const struct mt_tensor *a,

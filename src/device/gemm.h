@@ -65,7 +65,7 @@ void mt_gemm_plan_free(struct mt_gemm_plan *plan);
 uint64_t mt_gemm_plan_scratch(const struct mt_gemm_plan *plan);
 const char *mt_gemm_plan_provider(const struct mt_gemm_plan *plan);
 const char *mt_gemm_plan_form(const struct mt_gemm_plan *plan);   /* "": the provider's choice */
-/* What the plan was made for, as a provider sees it: batch is at least 1, after 0. */
+/* What the plan was made for, as the provider sees it: batch is at least 1, after what it does. */
 const struct mt_gemm *mt_gemm_plan_product(const struct mt_gemm_plan *plan);
 
 /* Enqueues one product; size: the actual value of the dimension named by `varies` (ignored

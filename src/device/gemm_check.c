@@ -17,7 +17,8 @@
  *
  * Operands of half width are drawn among the numbers of that type. Where C has half width, too, its
  * own rounding, half an ulp, is added to the bound, and integers are such that C is exact: zeros
- * and ones, so many that a sum is about 100, which bf16 has room for twice.
+ * and ones, so many that a sum is about 100, which bf16 has room for twice. A residual adds one
+ * more rounding.
  *
  * What lies outside of the result (gaps between rows, rows beyond the present size, the end) must
  * stay untouched; with beta 0 C starts as NaN.
@@ -47,10 +48,10 @@ struct trial {
     struct mt_gemm g;               /* with all leading dimensions and strides */
     struct mt_gemm_plan *plan;
     int64_t na, nb, nc;             /* elements of the buffers */
-    float *a, *b, *bias, *c0, *c;   /* host; c0: before, c: after */
+    float *a, *b, *bias, *r, *c0, *c;   /* host; r: the residual, lies as C; c0: before, c: after */
     uint16_t *half;                 /* host: room for the longest of them in half width */
     double *v;                      /* n + k: vectors of Freivalds' check */
-    struct mt_buf *buf_a, *buf_b, *buf_c, *buf_bias, *buf_scratch;
+    struct mt_buf *buf_a, *buf_b, *buf_c, *buf_bias, *buf_r, *buf_scratch;
     uint32_t seed;
 };
 
@@ -162,10 +163,12 @@ static void trial_free(struct trial *t)
     mt_buf_free(t->buf_b);
     mt_buf_free(t->buf_c);
     mt_buf_free(t->buf_bias);
+    mt_buf_free(t->buf_r);
     mt_buf_free(t->buf_scratch);
     mt_free(ctx, t->a);
     mt_free(ctx, t->b);
     mt_free(ctx, t->bias);
+    mt_free(ctx, t->r);
     mt_free(ctx, t->c0);
     mt_free(ctx, t->c);
     mt_free(ctx, t->half);
@@ -188,6 +191,7 @@ static int trial_init(struct trial *t, struct mt_dev *dev, const struct mt_gemm 
     MT_TRY(MT_NEW_N(ctx, t->na, &t->a));
     MT_TRY(MT_NEW_N(ctx, t->nb, &t->b));
     MT_TRY(MT_NEW_N(ctx, t->g.n, &t->bias));
+    MT_TRY(MT_NEW_N(ctx, t->nc, &t->r));
     MT_TRY(MT_NEW_N(ctx, t->nc, &t->c0));
     MT_TRY(MT_NEW_N(ctx, t->nc, &t->c));
     MT_TRY(MT_NEW_N(ctx, at_least(at_least(t->na, t->nb), at_least(t->nc, t->g.n)), &t->half));
@@ -196,6 +200,9 @@ static int trial_init(struct trial *t, struct mt_dev *dev, const struct mt_gemm 
     MT_TRY(mt_buf_new(dev, (uint64_t)t->nb * f, "gemm check B", &t->buf_b));
     MT_TRY(mt_buf_new(dev, (uint64_t)t->nc * f, "gemm check C", &t->buf_c));
     MT_TRY(mt_buf_new(dev, (uint64_t)t->g.n * f, "gemm check bias", &t->buf_bias));
+    if (t->g.after != 0) {
+        MT_TRY(mt_buf_new(dev, (uint64_t)t->nc * f, "gemm check residual", &t->buf_r));
+    }
     if (t->plan->scratch_bytes > 0) {
         MT_TRY(mt_buf_new(dev, t->plan->scratch_bytes, "gemm check scratch", &t->buf_scratch));
     }
@@ -226,12 +233,18 @@ static int run_once(struct trial *t, int64_t size, int add)
     struct mt_tensor b = {.spec.dtype = in, .buf = t->buf_b};
     struct mt_tensor c = {.spec.dtype = out, .buf = t->buf_c};
     struct mt_tensor bias = {.spec.dtype = in, .buf = t->buf_bias};
+    struct mt_tensor residual = {.spec.dtype = out, .buf = t->buf_r};
     struct mt_tensor scratch = {.buf = t->buf_scratch};
+    struct mt_gemm_after after = {.residual = &residual};
 
     fill(t, t->a, t->na, exact, in);
     fill(t, t->b, t->nb, exact, in);
     fill(t, t->bias, t->g.n, exact, in);
     fill(t, t->c0, t->nc, exact, out);
+    if (t->g.after != 0) {   /* otherwise it stays zero */
+        fill(t, t->r, t->nc, exact, out);
+        MT_TRY(write_as(t, t->buf_r, out, t->r, t->nc));
+    }
     for (int64_t i = 0; !add && i < t->nc; i++) {
         t->c0[i] = NAN;
     }
@@ -251,7 +264,8 @@ static int run_once(struct trial *t, int64_t size, int add)
     MT_TRY(write_as(t, t->buf_b, in, t->b, t->nb));
     MT_TRY(write_as(t, t->buf_bias, in, t->bias, t->g.n));
     MT_TRY(write_as(t, t->buf_c, out, t->c0, t->nc));
-    MT_TRY(mt_gemm_run(t->plan, size, &a, &b, add ? 1.0f : 0.0f, &c, &bias, &scratch));
+    MT_TRY(mt_gemm_run_after(t->plan, size, &a, &b, add ? 1.0f : 0.0f, &c, &bias, &scratch,
+                             t->g.after != 0 ? &after : NULL));
     return read_as(t, t->buf_c, out, t->c, t->nc);
 }
 
@@ -290,13 +304,15 @@ static int compare_exact(struct trial *t, const struct mt_gemm *now, char *why, 
         for (int64_t i = 0; i < now->m; i++) {
             const float *c = t->c + e * g->stride_c + i * g->ldc;
             const float *c0 = t->c0 + e * g->stride_c + i * g->ldc;
+            const float *r = t->r + e * g->stride_c + i * g->ldc;
             double want = 0.0, got = 0.0, rest = 0.0, slack;
 
             for (int64_t l = 0; l < now->k; l++) {
                 want += elem_a(t, e, i, l) * bw[l];
             }
             for (int64_t j = 0; j < now->n; j++) {
-                rest += w[j] * ((double)c0[j] + (g->has_bias ? (double)t->bias[j] : 0.0));
+                rest += w[j] * ((double)c0[j] + (g->has_bias ? (double)t->bias[j] : 0.0) +
+                                (double)r[j]);
                 got += w[j] * (double)c[j];
             }
             want = alpha * want + rest;
@@ -344,6 +360,7 @@ static int compare_rows(struct trial *t, const struct mt_gemm *now, int add, cha
         for (int64_t i = now->m - 1; i >= 0; i -= step) {
             const float *c = t->c + e * g->stride_c + i * g->ldc;
             const float *c0 = t->c0 + e * g->stride_c + i * g->ldc;
+            const float *r = t->r + e * g->stride_c + i * g->ldc;
 
             for (int64_t j = 0; j < now->n; j++) {
                 double sum = 0.0, size = 0.0, bias = g->has_bias ? t->bias[j] : 0.0;
@@ -359,6 +376,10 @@ static int compare_rows(struct trial *t, const struct mt_gemm *now, int add, cha
                 size = gamma * (fabs((double)g->alpha) * size + fabs(old) + fabs(bias));
                 size += g->act > MT_GEMM_RELU ? 12.0 * 0x1p-24 * fabs(sum) : 0.0;
                 size += half_ulp(g->out) * (fabs(sum) + size) + tiny(g->out);
+                if (g->after != 0) {   /* added to what would be stored, and rounded again */
+                    sum += (double)r[j];
+                    size += fmax(half_ulp(g->out), 0x1p-24) * (fabs(sum) + size) + tiny(g->out);
+                }
                 if (!(fabs((double)c[j] - sum) <= size)) {
                     snprintf(why, room,
                              "random, sizes %" PRId64 " x %" PRId64 " x %" PRId64

@@ -38,22 +38,29 @@ struct mt_gemm_at mt_gemm_at(const struct mt_gemm *g, const struct mt_gemm_call 
     return (struct mt_gemm_at){
         .c = call->c->off, .r = flip ? call->b->off : call->a->off,
         .s = flip ? call->a->off : call->b->off, .bias = call->bias != NULL ? call->bias->off : 0,
+        .residual = call->residual != NULL ? call->residual->off : 0,
         .ldc = (uint64_t)call->ldc, .ldr = (uint64_t)(flip ? call->ldb : call->lda),
         .lds = (uint64_t)(flip ? call->lda : call->ldb), .stride_c = (uint64_t)call->stride_c,
         .stride_r = (uint64_t)(flip ? call->stride_b : call->stride_a),
         .stride_s = (uint64_t)(flip ? call->stride_a : call->stride_b),
         .p = (uint32_t)(flip ? call->n : call->m), .q = (uint32_t)(flip ? call->m : call->n),
         .k = (uint32_t)call->k, .add = call->beta != 0.0f,
-        .last = (call->bias != NULL ? 2u : 0u) | late[g->act], .alpha = g->alpha,
-        .slope = g->slope};
+        .last = (call->bias != NULL ? 2u : 0u) | late[g->act] | (call->residual != NULL ? 32u : 0u),
+        .alpha = g->alpha, .slope = g->slope};
 }
 
 int mt_gemm_launch(struct mt_dev *dev, struct mt_kernel *kernel, uint64_t groups,
                    const struct mt_gemm_call *call, int flip, const struct mt_gemm_at *at)
 {
+    struct mt_buf *c = call->c->buf, *bias = call->bias != NULL ? call->bias->buf : NULL;
+    struct mt_buf *r = flip ? call->b->buf : call->a->buf, *s = flip ? call->a->buf : call->b->buf;
+
+    if (call->residual != NULL) {
+        return mt_launch(dev, kernel, mt_groups(groups, 1),
+                         MT_ARGS(mt_buffer(c), mt_buffer(r), mt_buffer(s), mt_buffer(bias),
+                                 mt_struct(at, sizeof *at), mt_buffer(call->residual->buf)));
+    }
     return mt_launch(dev, kernel, mt_groups(groups, 1),
-                     MT_ARGS(mt_buffer(call->c->buf), mt_buffer(flip ? call->b->buf : call->a->buf),
-                             mt_buffer(flip ? call->a->buf : call->b->buf),
-                             mt_buffer(call->bias != NULL ? call->bias->buf : NULL),
+                     MT_ARGS(mt_buffer(c), mt_buffer(r), mt_buffer(s), mt_buffer(bias),
                              mt_struct(at, sizeof *at)));
 }

@@ -65,8 +65,8 @@ static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form
         s->rows = rows;
         s->cols = 2 * width;
     }
-    snprintf(defines, sizeof defines, "-DVW=%d -DMR=%d -DRT=%d -DDOTS=%d -DACT=%d", width, rows,
-             g->trans_a, dots(g), mt_gemm_act_define(g->act));
+    snprintf(defines, sizeof defines, "-DVW=%d -DMR=%d -DRT=%d -DDOTS=%d -DACT=%d -DPLUS=%d", width,
+             rows, g->trans_a, dots(g), mt_gemm_act_define(g->act), g->after != 0);
     MT_TRY_OR(fail, mt_kernel_get(dev, "gemm_direct", "gemm_direct", defines, &s->kernel));
     *state = s;
     *scratch_bytes = 0;
@@ -104,7 +104,7 @@ static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
 
 const struct mt_gemm_provider mt_gemm_direct = {
     .name = "direct",
-    .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT,
+    .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT | MT_GEMM_FUSE_RESIDUAL,
     .version = version,
     .can = can,
     .suits = suits,

@@ -14,7 +14,8 @@
 struct mt_kernel;
 
 enum { MT_GEMM_FUSE_BIAS = 1, MT_GEMM_FUSE_ACT = 2,     /* ACT implies that bias comes first */
-       MT_GEMM_HALF = 4 };                              /* `in` and `out` may be bf16 and fp16 */
+       MT_GEMM_HALF = 4,                                /* `in` and `out` may be bf16 and fp16 */
+       MT_GEMM_FUSE_RESIDUAL = 8 };                     /* implies bias and activation */
 
 /* One product with everything resolved: sizes as they are now, no zero left for "dense". */
 struct mt_gemm_call {
@@ -23,6 +24,7 @@ struct mt_gemm_call {
     float beta;                          /* 0: C is not read */
     const struct mt_tensor *a, *b, *c;
     const struct mt_tensor *bias;        /* NULL: none, or not the provider's business */
+    const struct mt_tensor *residual;    /* likewise */
     const struct mt_tensor *scratch;     /* as many bytes as prepare asked for; NULL if none */
 };
 
@@ -65,7 +67,7 @@ struct mt_gemm_wide {
 
 struct mt_gemm_plan {
     struct mt_dev *dev;
-    struct mt_gemm g;                    /* batch at least 1, after 0 */
+    struct mt_gemm g;                    /* batch at least 1, after: what the provider does of it */
     struct mt_gemm asked;                /* of the provider: g, or the same in f32 */
     struct mt_gemm_wide wide;
     const struct mt_gemm_provider *provider;
@@ -73,7 +75,7 @@ struct mt_gemm_plan {
     void *state;
     uint64_t scratch_bytes;
     struct mt_kernel *epilogue;          /* cl/gemm.cl: gemm_epilogue */
-    unsigned follows;                    /* `after` of the product, which g does not have */
+    unsigned follows;                    /* the other bits of `after` */
     struct mt_kernel *after;             /* cl/gemm_after.cl; NULL: nothing follows */
 };
 
@@ -127,7 +129,7 @@ int mt_gemm_plan_make(struct mt_dev *dev, const struct mt_gemm *g,
 
 /* One launch of cl/gemm_tile.cl or cl/gemm_direct.cl, as struct gemm_at of cl/gemm.clh. */
 struct mt_gemm_at {
-    uint64_t c, r, s, bias;
+    uint64_t c, r, s, bias, residual;
     uint64_t ldc, ldr, lds;
     uint64_t stride_c, stride_r, stride_s;
     uint32_t p, q, k, np, nq, block, add, last;

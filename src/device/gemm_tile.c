@@ -235,9 +235,9 @@ static int prepare_with(struct mt_dev *dev, const struct mt_gemm *g, const char 
                 "form %s is what tile takes anyway", form);
     snprintf(defines, sizeof defines,
              "-DVW=%d -DMR=%d -DKC=%d -DPANELS=%d -DTILES=%d -DAHEAD=%d -DRT=%d -DST=%d -DFLIP=%d "
-             "-DACT=%d%s", s->width, s->rows, s->kc, s->panels, s->tiles, (int)ahead,
+             "-DACT=%d -DPLUS=%d%s", s->width, s->rows, s->kc, s->panels, s->tiles, (int)ahead,
              s->flip ? !g->trans_b : g->trans_a, s->flip ? !g->trans_a : g->trans_b, s->flip,
-             mt_gemm_act_define(g->act), extra);
+             mt_gemm_act_define(g->act), g->after != 0, extra);
     MT_TRY_OR(fail, mt_kernel_get(dev, "gemm_tile", "gemm_tile", defines, &s->kernel));
     *state = s;
     return MOTLEY_OK;
@@ -299,7 +299,7 @@ static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
 
 const struct mt_gemm_provider mt_gemm_tile = {
     .name = "tile",
-    .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT,
+    .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT | MT_GEMM_FUSE_RESIDUAL,
     .version = version,
     .can = can,
     .forms = forms,
@@ -310,7 +310,7 @@ const struct mt_gemm_provider mt_gemm_tile = {
 
 const struct mt_gemm_provider mt_gemm_pairs = {
     .name = "pairs",
-    .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT | MT_GEMM_HALF,
+    .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT | MT_GEMM_FUSE_RESIDUAL | MT_GEMM_HALF,
     .version = version,
     .can = can_pairs,
     .forms = forms_pairs,

@@ -25,15 +25,16 @@ static void verdict_text(const struct mt_dev *dev, const struct mt_gemm *g,
 
     p->version(version, sizeof version);
     snprintf(buf, room,
-             "motley gemm verdict 3\ndevice %s\ndriver %s\nversion %s\nplatform %s\n"
+             "motley gemm verdict 4\ndevice %s\ndriver %s\nversion %s\nplatform %s\n"
              "provider %s %s form %s\ntrans %d%d m %" PRId64 " n %" PRId64 " k %" PRId64
              " batch %" PRId64 " ld %" PRId64 " %" PRId64 " %" PRId64 " stride %" PRId64
-             " %" PRId64 " %" PRId64 " alpha %a bias %d act %d %a varies %d in %s out %s\n",
+             " %" PRId64 " %" PRId64 " alpha %a bias %d act %d %a after %u varies %d in %s "
+             "out %s\n",
              dev->info.name, dev->info.driver, dev->info.version, dev->info.platform_name,
              p->name, version, form, g->trans_a, g->trans_b, g->m, g->n, g->k, g->batch, g->lda,
              g->ldb, g->ldc, g->stride_a, g->stride_b, g->stride_c, (double)g->alpha,
-             g->has_bias, (int)g->act, (double)g->slope, g->varies, mt_dtype_name(g->in),
-             mt_dtype_name(g->out));
+             g->has_bias, (int)g->act, (double)g->slope, g->after, g->varies,
+             mt_dtype_name(g->in), mt_dtype_name(g->out));
 }
 
 static struct mt_gemm_memo *memo_find(struct mt_dev *dev, const struct mt_gemm_provider *p,

@@ -1,8 +1,8 @@
 /* gemm_edges.c -- the providers with tiles are right at every edge: M, N and K from 1 to 40 each,
- * all transposes, one matrix and three, sizes smaller than planned; small integers, so that every
- * result is exact, or, in bf16, the exact one rounded, against a loop in double. What lies behind C
- * stays. `pairs` is tested with its instruction, where the processor has it, and with OpenCL C in
- * its place. */
+ * all transposes, one matrix and three, with and without a residual, sizes smaller than planned;
+ * small integers, so that every result is exact, or, in bf16, the exact one rounded (twice with a
+ * residual), against a loop in double. What lies behind C stays. `pairs` is tested with its
+ * instruction, where the processor has it, and with OpenCL C in its place. */
 #include "base/ctx.h"
 #include "base/half.h"
 #include "device/buf.h"
@@ -23,9 +23,9 @@ enum { SIDE = 40, BATCH = 3, ROOM = BATCH * SIDE * SIDE + 1 };
 struct world {
     struct mt_ctx *ctx;
     struct mt_dev *dev;
-    struct mt_buf *buf[4];           /* A, B, C, bias */
-    struct mt_buf *half[4];          /* the same in bf16 */
-    float a[ROOM], b[ROOM], c[ROOM], got[ROOM], bias[SIDE];
+    struct mt_buf *buf[5];           /* A, B, C, bias, residual */
+    struct mt_buf *half[5];          /* the same in bf16 */
+    float a[ROOM], b[ROOM], c[ROOM], r[ROOM], got[ROOM], bias[SIDE];
 };
 
 static struct world w;
@@ -37,6 +37,11 @@ static void fill(float *x, int n, unsigned seed)
         seed = seed * 1664525u + 1013904223u;
         x[i] = (float)(seed >> 29) - 3.0f;
     }
+}
+
+static double rounded(const struct mt_gemm *g, double x)
+{
+    return g->out == MT_BF16 ? (double)mt_half_from_bf16(mt_half_to_bf16((float)x)) : x;
 }
 
 static double element(const struct mt_gemm *g, int e, int64_t i, int64_t j, float beta)
@@ -52,7 +57,8 @@ static double element(const struct mt_gemm *g, int e, int64_t i, int64_t j, floa
     sum += beta != 0 ? (double)w.c[(e * g->m + i) * g->n + j] : 0;
     sum += g->has_bias ? (double)w.bias[j] : 0;
     sum = sum < 0 && g->act == MT_GEMM_RELU ? 0 : sum;
-    return g->out == MT_BF16 ? (double)mt_half_from_bf16(mt_half_to_bf16((float)sum)) : sum;
+    sum = rounded(g, sum);
+    return g->after != 0 ? rounded(g, sum + (double)w.r[(e * g->m + i) * g->n + j]) : sum;
 }
 
 /* n numbers into a buffer of that type. */
@@ -75,11 +81,14 @@ static void one(const struct mt_gemm_plan *plan, const struct mt_gemm *now, cons
     struct mt_buf **out = now->out == MT_F32 ? w.buf : w.half;
     struct mt_tensor a = {.buf = in[0]}, b = {.buf = in[1]}, bias = {.buf = in[3]};
     struct mt_tensor c = {.spec = mt_spec_new(now->out, 0, 1, &(int64_t){ROOM}), .buf = out[2]};
+    struct mt_tensor residual = {.spec = c.spec, .buf = out[4]};
+    struct mt_gemm_after after = {.residual = &residual};
     float beta = (float)(now->m % 2);
     int64_t batch = now->batch, end = batch * now->m * now->n;
 
     assert_int_equal(put(out[2], now->out, w.c, ROOM), MOTLEY_OK);
-    assert_int_equal(mt_gemm_run(plan, now->m, &a, &b, beta, &c, &bias, NULL), MOTLEY_OK);
+    assert_int_equal(mt_gemm_run_after(plan, now->m, &a, &b, beta, &c, &bias, NULL,
+                                       now->after != 0 ? &after : NULL), MOTLEY_OK);
     assert_int_equal(mt_cast_read(w.ctx, &c, w.got), MOTLEY_OK);
     for (int64_t p = 0; p < end; p++) {
         double want = element(now, (int)(p / (now->m * now->n)), p / now->n % now->m, p % now->n,
@@ -107,6 +116,7 @@ static int sweep(const char *provider, enum mt_dtype in)
                                 .n = (i * 7 + way * 11) % SIDE + 1, .k = (i * 13) % SIDE + 1,
                                 .batch = i % 5 == 0 ? BATCH : 1, .alpha = 1.0f, .has_bias = ends,
                                 .act = ends ? MT_GEMM_RELU : MT_GEMM_NOACT, .varies = 'm',
+                                .after = ends && i % 3 == 0 ? MT_GEMM_RESIDUAL : 0u,
                                 .in = in, .out = wide ? MT_F32 : in};
             struct mt_gemm_plan *plan = NULL;
             int st = provider != NULL
@@ -117,6 +127,7 @@ static int sweep(const char *provider, enum mt_dtype in)
                 continue;
             }
             assert_int_equal(st, MOTLEY_OK);
+            assert_int_equal(plan->g.after, g.after);   /* nothing follows */
             for (int m = i % 3 + 1; m <= SIDE; m += 3) {
                 struct mt_gemm now = plan->g;
 
@@ -172,8 +183,9 @@ int main(void)
     fill(w.b, ROOM, 2);
     fill(w.c, ROOM, 3);
     fill(w.bias, SIDE, 4);
-    for (int i = 0; i < 4; i++) {
-        const float *from = i == 0 ? w.a : i == 1 ? w.b : i == 2 ? w.c : w.bias;
+    fill(w.r, ROOM, 5);
+    for (int i = 0; i < 5; i++) {
+        const float *from = i == 0 ? w.a : i == 1 ? w.b : i == 2 ? w.c : i == 3 ? w.bias : w.r;
         int room = i == 3 ? SIDE : ROOM;
 
         if (mt_buf_new(w.dev, (uint64_t)room * 4, "test", &w.buf[i]) < 0 ||
@@ -184,7 +196,7 @@ int main(void)
     }
     code = cmocka_run_group_tests(tests, NULL, NULL);
 end:
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         mt_buf_free(w.buf[i]);
         mt_buf_free(w.half[i]);
     }
