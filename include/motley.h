@@ -233,8 +233,9 @@ typedef struct motley_run_info {
 
 MOTLEY_CALL motley_run_get_info(const motley_run *run, motley_run_info *out);   /* local */
 
-/* What will happen: parameters, steps, arenas, memory and shares. Local. */
-MOTLEY_CALL motley_plan_print(const motley_run *run, motley_line_fn *fn, void *arg);
+/* What will happen: the layout, shares and memory; in_full: also layers, parameters and the list of
+ * steps. Local. */
+MOTLEY_CALL motley_plan_print(const motley_run *run, int in_full, motley_line_fn *fn, void *arg);
 
 /* How fast the device of each process does this network, at several numbers of samples, and how
  * fast messages are: measured at the first call (about two seconds), or read from the file that

@@ -450,11 +450,11 @@ int motley_run_get_info(const motley_run *run, motley_run_info *out)
     return give_result(out, &i, sizeof i, "motley_run_info");
 }
 
-int motley_plan_print(const motley_run *run, motley_line_fn *fn, void *arg)
+int motley_plan_print(const motley_run *run, int in_full, motley_line_fn *fn, void *arg)
 {
     NOT_NULL(run);
     NOT_NULL(fn);
-    return mt_session_show(run->session, fn, arg);
+    return mt_session_show(run->session, in_full, fn, arg);
 }
 
 int motley_profile_print(motley_run *run, motley_line_fn *fn, void *arg)

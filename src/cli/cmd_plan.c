@@ -4,12 +4,14 @@
 #include <stdlib.h>
 
 static const char help[] =
-    "motley plan CONFIG [key=value ...] [--profile[=FILE]] [--save-profile FILE]\n"
+    "motley plan CONFIG [key=value ...] [--long] [--profile[=FILE]]\n"
+    "            [--save-profile FILE]\n"
     "motley plan CONFIG [key=value ...] --cluster FILE [--save FILE] [--json]\n"
     "\n"
-    "Shows layers, parameters, the shares of the processes, the list of steps and the memory that\n"
-    "training by CONFIG takes. Data and device are opened, nothing is trained or written.\n"
+    "Shows who does what of training by CONFIG, why, and the memory that it takes. Data and\n"
+    "device are opened, nothing is trained or written.\n"
     "\n"
+    "  --long               also layers, parameters and the list of steps, of process 0\n"
     "  --profile[=FILE]     also measure how fast the device of each process does each layer, and\n"
     "                       how fast messages are (about six seconds), or read it from FILE\n"
     "  --save-profile FILE  write that as JSON, for --profile=FILE and parallel.profile=FILE\n"
@@ -19,6 +21,7 @@ static const char help[] =
     "  --json               with --cluster: as JSON\n";
 
 struct words {
+    int in_full;
     int profile;
     const char *save;
     const char *cluster, *layout;
@@ -28,7 +31,8 @@ struct words {
 
 static int read_options(struct cli *cli, int argc, char **argv, struct words *w)
 {
-    static const struct option options[] = {{"profile", optional_argument, NULL, 'p'},
+    static const struct option options[] = {{"long", no_argument, NULL, 'f'},
+                                            {"profile", optional_argument, NULL, 'p'},
                                             {"save-profile", required_argument, NULL, 's'},
                                             {"cluster", required_argument, NULL, 'c'},
                                             {"save", required_argument, NULL, 'l'},
@@ -40,6 +44,9 @@ static int read_options(struct cli *cli, int argc, char **argv, struct words *w)
     opterr = cli->prints;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         switch (c) {
+        case 'f':
+            w->in_full = 1;
+            break;
         case 'p':
             w->profile = 1;
             if (optarg != NULL) {
@@ -67,6 +74,9 @@ static int read_options(struct cli *cli, int argc, char **argv, struct words *w)
     }
     if (w->cluster == NULL && (w->layout != NULL || w->json)) {
         return cli_usage(cli, "--%s goes with --cluster", w->json ? "json" : "save");
+    }
+    if (w->cluster != NULL && w->in_full) {
+        return cli_usage(cli, "--long is of this job, --cluster of another: give one");
     }
     if (w->cluster != NULL && (w->profile || w->save != NULL)) {
         return cli_usage(cli, "a profile is of this machine, --cluster of another: give one");
@@ -103,7 +113,7 @@ static int run_plan(struct cli *cli, const struct words *w, const char *path,
         goto end;
     }
     status = status == MOTLEY_OK ? motley_run_new(cli->ctx, config, &opt, &run) : status;
-    status = status == MOTLEY_OK ? motley_plan_print(run, cli_line, cli) : status;
+    status = status == MOTLEY_OK ? motley_plan_print(run, w->in_full, cli_line, cli) : status;
     if (status == MOTLEY_OK && w->profile) {
         status = motley_profile_print(run, cli_line, cli);
     }

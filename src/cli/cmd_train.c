@@ -225,7 +225,7 @@ static int train(struct cli *cli, motley_config *config, const struct words *w)
         return cli_fail(cli, status);
     }
     if (w->dry) {
-        status = motley_plan_print(run, cli_line, cli);
+        status = motley_plan_print(run, 0, cli_line, cli);
     } else {
         status = motley_run_get_info(run, &info);
         if (!w->quiet && status == MOTLEY_OK) {

@@ -101,7 +101,7 @@ static void add_play(struct sim *s)
             }
         }
     }
-    s->f->bubble = all > 0 ? idle / all : 0;
+    s->f->bubble = all > 0 ? fmax(0, idle / all) : 0;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */

@@ -41,7 +41,7 @@ static int read_cut(const struct mt_graph *g, const struct mt_tree *t, int want,
 
         cut[i] = item->kind == MT_TREE_SCALAR ? node_of(g, item->text) : -1;
         if (cut[i] < 0) {
-            MT_TREE_FAIL(item, "the network has no layer '%.60s'; `motley plan` lists them",
+            MT_TREE_FAIL(item, "the network has no layer '%.60s'; `motley plan --long` lists them",
                          item->kind == MT_TREE_SCALAR ? item->text : "(a list)");
         }
         if (cut[i] == 0 || (i > 0 && cut[i] <= cut[i - 1])) {

@@ -173,7 +173,8 @@ int mt_session_most_rows(struct mt_session *s, int64_t *rows);
 /* ---- show.c -------------------------------------------------------------------------- */
 
 typedef void mt_show_fn(void *arg, const char *line);
-int mt_session_show(const struct mt_session *s, mt_show_fn *fn, void *arg);
+/* in_full: with layers, parameters and the list of steps. */
+int mt_session_show(const struct mt_session *s, int in_full, mt_show_fn *fn, void *arg);
 /* Measures or reads it first. Collective. */
 int mt_session_show_profile(struct mt_session *s, mt_show_fn *fn, void *arg);
 

@@ -37,24 +37,39 @@ static const char *init_name(const struct mt_init *init)
     return (size_t)init->kind < sizeof name / sizeof *name ? name[init->kind] : "?";
 }
 
+static struct mt_cost cost_of(const struct mt_node *n)
+{
+    struct mt_cost c = {0};
+
+    if (n->op->cost != NULL) {
+        n->op->cost(n, &c);
+    }
+    return c;
+}
+
 static void show_network(const struct out *o, const struct mt_graph *g)
 {
     double flop = 0;
 
-    line(o, "network: %d layers, %" PRId64 " weights", g->nnode, mt_graph_weights(g));
+    for (int i = 0; i < g->nnode; i++) {
+        struct mt_cost c = cost_of(&g->node[i].n);
+
+        flop += c.fwd_flop + c.data_flop + c.param_flop;
+    }
+    line(o, "network: %d layers, %" PRId64 " weights; a step of %" PRId64 " samples: %.3g Gflop",
+         g->nnode, mt_graph_weights(g), g->value[g->x].spec.dim[0], flop / 1e9);
+}
+
+static void show_layers(const struct out *o, const struct mt_graph *g)
+{
     for (int i = 0; i < g->nnode; i++) {
         const struct mt_node *n = &g->node[i].n;
         char shape[128] = "";
-        struct mt_cost c = {0};
 
         if (n->nout > 0) {
             mt_spec_print(&n->out[0], shape, sizeof shape);
         }
-        if (n->op->cost != NULL) {
-            n->op->cost(n, &c);
-        }
-        flop += c.fwd_flop + c.data_flop + c.param_flop;
-        line(o, "  %-18s %-30s %10.3g Mflop forward", n->name, shape, c.fwd_flop / 1e6);
+        line(o, "  %-18s %-30s %10.3g Mflop forward", n->name, shape, cost_of(n).fwd_flop / 1e6);
     }
     for (int i = 0; i < g->nparam + g->nstate; i++) {
         const struct mt_gparam *p = i < g->nparam ? &g->param[i] : &g->state[i - g->nparam];
@@ -64,19 +79,16 @@ static void show_network(const struct out *o, const struct mt_graph *g)
              mt_spec_print(&p->desc.spec, shape, sizeof shape), p->range.lo, p->range.hi,
              init_name(&p->desc.init), i < g->nparam ? p->desc.decay ? ", decays" : "" : ", state");
     }
-    if (flop > 0) {
-        line(o, "  one step of %" PRId64 " samples here: %.3g Gflop",
-             g->value[g->x].spec.dim[0], flop / 1e9);
-    }
 }
 
-static void show_steps(const struct out *o, const struct mt_task *t, const char *what)
+static void show_steps(const struct out *o, const struct mt_task *t, const char *what,
+                       int in_full)
 {
     const struct mt_steps *l = t->exec != NULL ? &t->exec->steps : &t->steps;
     char text[256];
 
     line(o, "steps of %s: %d", what, l->n);
-    for (int i = 0; i < l->n; i++) {
+    for (int i = 0; in_full && i < l->n; i++) {
         mt_step_print(t->graph, &l->step[i], text, sizeof text);
         line(o, "  %4d  %s", i, text);
     }
@@ -91,7 +103,7 @@ static void show_arenas(const struct out *o, const struct mt_task *t, const char
     }
     line(o, "memory of %s: %d values in %d arena%s, %.2f MiB (%.2f MiB without reuse)", what, p->n,
          p->narena, p->narena == 1 ? "" : "s", mib(mt_plan_bytes(p)), mib(mt_plan_unshared(p)));
-    for (int i = 0; i < p->narena; i++) {
+    for (int i = 0; p->narena > 1 && i < p->narena; i++) {
         line(o, "  arena %d: %.2f MiB", i, mib(p->arena_bytes[i]));
     }
 }
@@ -175,7 +187,7 @@ static void show_planned(const struct out *o, const struct mt_planned *p)
     }
 }
 
-int mt_session_show(const struct mt_session *s, mt_show_fn *fn, void *arg)
+int mt_session_show(const struct mt_session *s, int in_full, mt_show_fn *fn, void *arg)
 {
     const struct out o = {fn, arg};
     const struct mt_task *t = s->train.graph != NULL  ? &s->train
@@ -185,16 +197,19 @@ int mt_session_show(const struct mt_session *s, mt_show_fn *fn, void *arg)
     line(&o, "device: %s, %u of %u compute units", s->job->taken.name, s->job->taken.units,
          s->job->taken.all_units);
     show_network(&o, s->whole);
+    if (in_full) {
+        show_layers(&o, s->whole);
+    }
     if (s->train.graph != NULL) {
         if (s->planned != NULL) {
             show_planned(&o, s->planned);
         }
         show_shares(&o, s);
-        show_steps(&o, &s->train, "training");
+        show_steps(&o, &s->train, "training", in_full);
         show_arenas(&o, &s->train, "training");
     }
     if (s->eval.graph != NULL) {
-        show_steps(&o, &s->eval, "evaluation");
+        show_steps(&o, &s->eval, "evaluation", in_full);
         show_arenas(&o, &s->eval, "evaluation");
     }
     line(&o, "memory of rank %d: weights%s %.2f MiB, all %.2f MiB, the device has %.0f MiB%s",

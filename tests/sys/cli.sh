@@ -48,6 +48,8 @@ if command -v python3 >/dev/null; then
         say "motley devices --json is no JSON"
 fi
 expect 0 "steps of training" plan "$TMPDIR/small.yaml"
+[ "$(wc -l <"$TMPDIR/out")" -le 20 ] || say "a plan has more than 20 lines: $(cat "$TMPDIR/out")"
+expect 0 "     0  fwd  " plan "$TMPDIR/small.yaml" --long
 expect 2 "must know how long training lasts" plan "$TMPDIR/small.yaml" schedule=cosine \
     train.steps=0 train.epochs=0 train.seconds=9
 expect 0 "steps of training" train --dry-run "$TMPDIR/small.yaml"

@@ -224,7 +224,10 @@ static void test_lists(void **state)
     assert_int_equal(motley_seats(ctx, &seat, &n), MOTLEY_OK);
     assert_int_equal(n, 1);
     assert_int_equal(seat[0].rank, 0);
-    assert_int_equal(motley_plan_print(run, count_line, &lines), MOTLEY_OK);
+    assert_int_equal(motley_plan_print(run, 0, count_line, &lines), MOTLEY_OK);
+    assert_in_range(lines, 5, 20);
+    lines = 0;
+    assert_int_equal(motley_plan_print(run, 1, count_line, &lines), MOTLEY_OK);
     assert_true(lines > 20);
     lines = 0;
     assert_int_equal(motley_config_print(config, count_line, &lines), MOTLEY_OK);
