@@ -18,6 +18,7 @@ void mt_stand_fini(struct mt_stand *s)
     mt_exec_free(s->exec);
     mt_par_free(s->par);
     mt_store_free(s->store);
+    mt_share_free(s->share);
     mt_steps_fini(&s->steps);
     mt_graph_free(s->graph);
     memset(s, 0, sizeof *s);
@@ -102,14 +103,15 @@ static int count(const struct mt_optim *optim, const struct mt_profile_opt *o, i
     return MOTLEY_OK;
 }
 
+/* grad: as mt_store_new. */
 static int alloc(struct mt_dev *dev, const struct mt_optim *optim, const struct mt_profile_opt *o,
-                 double rows, int micros, struct mt_stand *s)
+                 double rows, int micros, void *grad, struct mt_stand *s)
 {
     struct mt_exec_opt opt = {.mode = MT_TRAIN, .micros = micros, .optim = optim,
                               .slow = o->slow};
     struct mt_graph *g = s->graph;
 
-    MT_TRY(mt_store_new(dev, g, optim, 0, &s->store));
+    MT_TRY(mt_store_new(dev, g, optim, grad, &s->store));
     MT_TRY(mt_exec_new(dev, g, s->store, &opt, &s->steps, &s->exec));
     s->batch = (struct mt_batch){.rows = (int64_t)rows, .lr = 1e-6};
     s->batch.x.spec = g->value[g->x].spec;
@@ -136,7 +138,7 @@ int mt_stand_new(struct mt_dev *dev, const struct mt_graph *whole, const struct 
     MT_TRY(mt_stand_plan(whole, rows, lo, hi, s));
     MT_TRY(count(optim, opt, 1, s, fits));
     if (*fits) {
-        st = alloc(dev, optim, opt, rows, 1, s);
+        st = alloc(dev, optim, opt, rows, 1, NULL, s);
         if (st == MOTLEY_OK) {
             /* what is built or copied at the first launch */
             st = mt_exec_run(s->exec, &s->batch);
@@ -148,6 +150,20 @@ int mt_stand_new(struct mt_dev *dev, const struct mt_graph *whole, const struct 
     return MOTLEY_OK;
 }
 
+/* Graph and list of this rank; *fits. */
+static int plan_job(const struct mt_graph *whole, const struct mt_optim *optim,
+                    const struct mt_profile_opt *o, const struct mt_layout *layout, int rank,
+                    int64_t rows, int micros, struct mt_stand *s, int *fits)
+{
+    struct mt_order_opt order = {.mode = MT_TRAIN, .micros = micros};
+    struct mt_graph *part = NULL;
+
+    MT_TRY(mt_graph_rebatch(whole, (rows + micros - 1) / micros, &part));
+    MT_TRY(mt_par_graph(part, layout, rank, &s->graph));
+    MT_TRY(mt_par_order(s->graph, layout, rank, &order, &s->steps));
+    return count(optim, o, micros, s, fits);
+}
+
 int mt_stand_job(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *whole,
                  const struct mt_optim *optim, const struct mt_profile_opt *o,
                  const struct mt_layout *layout, int64_t rows, int micros, struct mt_stand *s,
@@ -155,17 +171,17 @@ int mt_stand_job(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph
 {
     struct mt_par_opt opt = {.bucket_bytes = o->bucket_bytes, .bf16 = o->bf16, .sums = 1,
                              .layout = layout, .whole = whole};
-    struct mt_order_opt order = {.mode = MT_TRAIN, .micros = micros};
     int rank = mt_comm_info(comm)->rank, st;
-    struct mt_graph *part = NULL;
+    uint64_t bytes;
 
-    MT_TRY(mt_graph_rebatch(whole, (rows + micros - 1) / micros, &part));
-    MT_TRY(mt_par_graph(part, layout, rank, &s->graph));
-    MT_TRY(mt_par_order(s->graph, layout, rank, &order, &s->steps));
-    MT_TRY(count(optim, o, micros, s, fits));
+    st = plan_job(whole, optim, o, layout, rank, rows, micros, s, fits);
+    MT_TRY(mt_comm_agree(comm, st));
+    bytes = mt_store_grad_bytes(s->graph);
+    MT_TRY(mt_share_new(whole->ctx, comm, bytes, &s->share));
     if (*fits) {
+        opt.share = s->share;
         MT_TRY(mt_par_new(dev, comm, s->graph, &opt, &s->steps, &s->par));
-        st = alloc(dev, optim, o, (double)rows, micros, s);
+        st = alloc(dev, optim, o, (double)rows, micros, mt_share_of(s->share, rank, 0, bytes), s);
         *fits = st != MOTLEY_EDEV;
         MT_TRY(*fits ? st : MOTLEY_OK);
         if (*fits) {

@@ -10,7 +10,8 @@ struct mt_stand {
     struct mt_graph *graph;     /* the whole, of which only the part is held */
     struct mt_store *store;
     struct mt_exec *exec;
-    struct mt_par *par;         /* of a job */
+    struct mt_par *par;         /* of a job; share: its gradients, NULL: not shared */
+    struct mt_share *share;
     struct mt_batch batch;
     struct mt_steps steps;      /* until exec takes them over; data and parameter gradients are
                                    steps of their own */
@@ -23,7 +24,8 @@ int mt_stand_new(struct mt_dev *dev, const struct mt_graph *whole, const struct 
                  const struct mt_profile_opt *opt, double rows, int lo, int hi,
                  struct mt_stand *s, int *fits);
 /* The part of this rank of a job: rows of its replica in micro-batches, with all messages. whole is
- * left as it is. *fits as above; the ranks of the layout run it together. */
+ * left as it is. *fits as above, for this rank; the ranks of the layout run it together.
+ * Collective. */
 int mt_stand_job(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *whole,
                  const struct mt_optim *optim, const struct mt_profile_opt *opt,
                  const struct mt_layout *layout, int64_t rows, int micros, struct mt_stand *s,
