@@ -12,9 +12,7 @@
  * A ring would send as much, but would add in another order for each part; the reductions of an
  * MPI library may add in another order on every call.
  *
- * Parts are below 64 KiB: up to that MPI libraries send over a network at once. Longer messages are
- * announced, and the answer waits behind the data of the other direction, so that the two
- * directions take turns: twice the time (docs/performance.md).
+ * A part is one message over a network (link.h).
  *
  * What travels as bf16 is packed when a chunk begins; parts are received, added and sent on packed,
  * and every part of the sum is unpacked where it lands. */
@@ -24,7 +22,7 @@
 
 #include <string.h>
 
-#define PART_BYTES   ((int64_t)60 << 10)    /* a message, with its header below 64 KiB */
+#define PART_BYTES   ((int64_t)MT_FAR_BYTES)
 #define CHUNK_BYTES  ((int64_t)8 << 20)     /* of host memory a lane, at most */
 #define LANES        4
 

@@ -84,6 +84,7 @@ int mt_comm_open(struct mt_ctx *ctx, void *mpi, struct mt_comm **out)
                 "the launcher started %d processes, but %s sees only this one: start the job with "
                 "the mpirun of that MPI library (or srun --mpi=pmix)", started, c->transport);
     c->piece = c->link->max_bytes;
+    c->far_piece = MT_FAR_BYTES < c->piece ? MT_FAR_BYTES : c->piece;
     MT_TRY_OR(fail, mt_mem_get(ctx, (size_t)c->info.size, 64, &c->scratch));
     c->scratch_bytes = (size_t)c->info.size * 64;
     MT_TRY_OR(fail, meet(c));
@@ -157,15 +158,37 @@ int mt_comm_reserve(struct mt_comm *c, int n)
     return MOTLEY_OK;
 }
 
+/* Both sides cut alike. Before all have met, messages are short. */
+static size_t piece_for(const struct mt_comm *c, int peer)
+{
+    return c->peer == NULL || c->peer[peer].card.lead == c->card.lead ? c->piece : c->far_piece;
+}
+
+/* Of the piece that begins at `from`. */
+static size_t piece_bytes(const struct mt_slot *s, size_t from)
+{
+    return s->bytes - from < s->piece ? s->bytes - from : s->piece;
+}
+
+static int piece_number(const struct mt_slot *s, size_t from)
+{
+    return (int)(from / s->piece % MT_PIECES);
+}
+
+/* Whether one more piece may go. */
+static int has_room(const struct mt_slot *s)
+{
+    return s->posted < s->bytes && s->posted - s->over < MT_PIECES * s->piece;
+}
+
 static int post_piece(struct mt_comm *c, int req)
 {
     struct mt_slot *s = &c->slot[req];
-    size_t n = s->left < c->piece ? s->left : c->piece;
+    size_t n = piece_bytes(s, s->posted);
 
-    MT_TRY(c->link->post(c, req, s->recv, s->data, n, s->peer, s->tag));
-    s->data += n;
-    s->left -= n;
-    s->posted = n;
+    MT_TRY(c->link->post(c, req, piece_number(s, s->posted), s->recv, s->data + s->posted, n,
+                         s->peer, s->tag));
+    s->posted += n;
     return MOTLEY_OK;
 }
 
@@ -188,13 +211,16 @@ int mt_comm_start(struct mt_comm *c, void *data, size_t bytes, int peer, int tag
     }
     i = c->free_slot;
     c->free_slot = c->slot[i].next;
-    c->slot[i] = (struct mt_slot){
-        .data = data, .left = bytes, .peer = peer, .tag = tag, .recv = recv, .next = -2};
-    if (post_piece(c, i) < 0) {
-        release(c, i);
-        return mt_err_trace(MOTLEY_ECOMM, __func__, __FILE__, __LINE__);
-    }
-    c->cut += c->slot[i].left > 0;
+    c->slot[i] = (struct mt_slot){.data = data, .bytes = bytes, .piece = piece_for(c, peer),
+                                  .peer = peer, .tag = tag, .recv = recv, .next = -2};
+    do {
+        if (post_piece(c, i) < 0) {
+            c->link->cancel(c, i);
+            release(c, i);
+            return mt_err_trace(MOTLEY_ECOMM, __func__, __FILE__, __LINE__);
+        }
+    } while (has_room(&c->slot[i]));
+    c->cut += c->slot[i].posted < bytes;
     *req = i;
     return MOTLEY_OK;
 }
@@ -215,20 +241,27 @@ int mt_comm_recv(struct mt_comm *c, void *data, size_t bytes, int peer, int tag,
     return MOTLEY_OK;
 }
 
-/* Polls one request; posts its next piece. Both sides cut alike, and MPI keeps the order of one
+/* Polls one request; posts its next pieces. Both sides cut alike, and MPI keeps the order of one
  * sender's messages with one tag. */
 static int advance(struct mt_comm *c, int req, int *done)
 {
-    int finished = 0;
+    struct mt_slot *s = &c->slot[req];
+    int finished = 1;
 
-    MT_TRY(c->link->poll(c, req, &finished));
-    c->completed += (uint64_t)finished;
-    if (finished && c->slot[req].left > 0) {
-        MT_TRY(post_piece(c, req));
-        c->cut -= c->slot[req].left == 0;
-        finished = 0;
+    for (*done = 0; finished && !*done;) {
+        size_t n = piece_bytes(s, s->over);
+
+        MT_TRY(c->link->poll(c, req, piece_number(s, s->over), n, &finished));
+        if (finished) {
+            c->completed++;
+            s->over += n;
+            *done = s->over == s->bytes;
+            if (has_room(s)) {
+                MT_TRY(post_piece(c, req));
+                c->cut -= s->posted == s->bytes;
+            }
+        }
     }
-    *done = finished;
     return MOTLEY_OK;
 }
 
@@ -241,7 +274,7 @@ int mt_comm_test(struct mt_comm *c, int req, int *done)
     MT_CHECK(req >= 0 && req < c->nslot && c->slot[req].next == -2, MOTLEY_EARG,
              "request %d is not in use", req);
     for (int i = 0; i < c->nslot && c->cut > 0; i++) {
-        if (i != req && c->slot[i].next == -2 && c->slot[i].left > 0) {
+        if (i != req && c->slot[i].next == -2 && c->slot[i].posted < c->slot[i].bytes) {
             MT_TRY_OR(fail, advance(c, i, &ignore));
         }
     }
@@ -260,7 +293,7 @@ void mt_comm_cancel(struct mt_comm *c, int req)
 {
     if (req >= 0 && req < c->nslot && c->slot[req].next == -2) {
         c->link->cancel(c, req);
-        c->cut -= c->slot[req].left > 0;
+        c->cut -= c->slot[req].posted < c->slot[req].bytes;
         release(c, req);
     }
 }

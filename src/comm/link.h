@@ -1,6 +1,9 @@
 /* link.h -- inside src/comm only: what a transport gives, and the state of a communicator.
  *
- * A transport moves pieces of at most max_bytes between two processes without blocking. All else
+ * A transport moves pieces of at most max_bytes between two processes without blocking; between two
+ * hosts pieces of MT_FAR_BYTES, because up to 64 KiB MPI libraries send over a network at once.
+ * Longer messages are announced, and the answer waits behind the data of the other direction, so
+ * that the two directions take turns: twice the time (docs/performance.md). All else
  * (long messages, collectives, agreement, watching the peers) is made from that in comm.c and
  * watch.c, so that no wait is hidden in a library that cannot be told about a dead process. */
 #ifndef MT_COMM_LINK_H
@@ -8,6 +11,8 @@
 
 #include "comm/comm.h"
 
+#define MT_FAR_BYTES   ((size_t)60 << 10)   /* with its header below 64 KiB */
+#define MT_PIECES      32     /* of one message on their way: 10 Gbit/s at a look every 1.5 ms */
 #define MT_HOST_ROOM   64
 #define MT_DEVICE_ROOM 128
 
@@ -17,12 +22,13 @@ enum { MT_TAGS_USER = 10000, MT_TAGS_REDUCE = 5000, MT_TAGS_COLLECT = 1000 };
 
 struct mt_link {
     size_t max_bytes;             /* of one piece */
-    /* Room for n requests in flight, numbered 0..n-1. */
+    /* Room for the pieces of n messages, numbered 0..n-1, MT_PIECES each (`piece`). */
     int (*reserve)(struct mt_comm *c, int n);
-    int (*post)(struct mt_comm *c, int slot, int recv, void *data, size_t bytes, int peer,
-                int tag);
-    int (*poll)(struct mt_comm *c, int slot, int *done);
-    void (*cancel)(struct mt_comm *c, int slot);   /* forgets a request; its memory may go */
+    int (*post)(struct mt_comm *c, int slot, int piece, int recv, void *data, size_t bytes,
+                int peer, int tag);
+    /* bytes: of that piece. */
+    int (*poll)(struct mt_comm *c, int slot, int piece, size_t bytes, int *done);
+    void (*cancel)(struct mt_comm *c, int slot);   /* forgets a message; its memory may go */
     void (*close)(struct mt_comm *c);              /* accepts a half-opened one */
     void (*end)(struct mt_comm *c, int exit_code);   /* all processes; does not return */
 };
@@ -44,9 +50,10 @@ struct mt_peer {
 };
 
 struct mt_slot {
-    char *data;                   /* of the piece not yet posted */
-    size_t left;                  /* bytes not yet posted */
-    size_t posted;                /* bytes of the piece in flight */
+    char *data;
+    size_t bytes;                 /* of the message */
+    size_t piece;                 /* of each of its pieces but the last */
+    size_t posted, over;          /* given to the transport, and what of it is through */
     int peer, tag, recv;
     int next;                     /* list of free slots, -1 ends it; -2: in use */
 };
@@ -63,7 +70,7 @@ struct mt_comm {
     int nslot, free_slot, reserved;
     struct mt_slot *slot;
     int cut;                      /* requests in flight with pieces to come */
-    size_t piece;                 /* longest message of the transport */
+    size_t piece, far_piece;      /* with processes of this host, and of others */
     void *scratch;                /* for small collectives */
     size_t scratch_bytes;
 

@@ -54,6 +54,7 @@ static int reserve(struct mt_comm *c, int n)
 {
     struct state *s = c->state;
 
+    n *= MT_PIECES;
     if (n > s->nreq) {
         MT_TRY(MT_RESIZE(c->ctx, n, &s->req));
         while (s->nreq < n) {
@@ -63,15 +64,17 @@ static int reserve(struct mt_comm *c, int n)
     return MOTLEY_OK;
 }
 
-static int post(struct mt_comm *c, int slot, int recv, void *data, size_t bytes, int peer, int tag)
+static int post(struct mt_comm *c, int slot, int piece, int recv, void *data, size_t bytes,
+                int peer, int tag)
 {
     struct state *s = c->state;
+    MPI_Request *req = &s->req[slot * MT_PIECES + piece];
     int n = (int)bytes, code;
 
     if (recv) {
-        code = MPI_Irecv(data, n, MPI_BYTE, peer, tag, s->comm, &s->req[slot]);
+        code = MPI_Irecv(data, n, MPI_BYTE, peer, tag, s->comm, req);
     } else {
-        code = MPI_Isend(data, n, MPI_BYTE, peer, tag, s->comm, &s->req[slot]);
+        code = MPI_Isend(data, n, MPI_BYTE, peer, tag, s->comm, req);
     }
     if (code != MPI_SUCCESS) {
         return fail(c, code, recv ? "receiving from" : "sending to", peer);
@@ -79,12 +82,12 @@ static int post(struct mt_comm *c, int slot, int recv, void *data, size_t bytes,
     return MOTLEY_OK;
 }
 
-static int poll(struct mt_comm *c, int slot, int *done)
+static int poll(struct mt_comm *c, int slot, int piece, size_t bytes, int *done)
 {
     struct state *s = c->state;
     const struct mt_slot *q = &c->slot[slot];
     MPI_Status status;
-    int code = MPI_Test(&s->req[slot], done, &status), got = 0;
+    int code = MPI_Test(&s->req[slot * MT_PIECES + piece], done, &status), got = 0;
 
     if (code != MPI_SUCCESS) {
         return fail(c, code, q->recv ? "receiving from" : "sending to", q->peer);
@@ -93,9 +96,9 @@ static int poll(struct mt_comm *c, int slot, int *done)
         char who[256];
 
         MPI_DO(c, "MPI_Get_count", MPI_Get_count(&status, MPI_BYTE, &got));
-        MT_CHECK((size_t)got == q->posted, MOTLEY_ECOMM,
+        MT_CHECK((size_t)got == bytes, MOTLEY_ECOMM,
                  "%s sent %d bytes where %zu were expected: the ranks do not run the same steps",
-                 mt_comm_who(c, q->peer, who, sizeof who), got, q->posted);
+                 mt_comm_who(c, q->peer, who, sizeof who), got, bytes);
     }
     return MOTLEY_OK;
 }
@@ -104,11 +107,13 @@ static void cancel(struct mt_comm *c, int slot)
 {
     struct state *s = c->state;
 
-    if (s->req[slot] != MPI_REQUEST_NULL) {
-        if (c->slot[slot].recv) {
-            MPI_Cancel(&s->req[slot]);
+    for (int i = slot * MT_PIECES; i < (slot + 1) * MT_PIECES; i++) {
+        if (s->req[i] != MPI_REQUEST_NULL) {
+            if (c->slot[slot].recv) {
+                MPI_Cancel(&s->req[i]);
+            }
+            MPI_Request_free(&s->req[i]);
         }
-        MPI_Request_free(&s->req[slot]);
     }
 }
 

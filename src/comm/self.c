@@ -14,10 +14,12 @@ static int reserve(struct mt_comm *c, int n)
     return MOTLEY_OK;
 }
 
-static int post(struct mt_comm *c, int slot, int recv, void *data, size_t bytes, int peer, int tag)
+static int post(struct mt_comm *c, int slot, int piece, int recv, void *data, size_t bytes,
+                int peer, int tag)
 {
     (void)c;
     (void)slot;
+    (void)piece;
     (void)recv;
     (void)data;
     (void)bytes;
@@ -25,10 +27,12 @@ static int post(struct mt_comm *c, int slot, int recv, void *data, size_t bytes,
     MT_FAIL(MOTLEY_EBUG, "internal error, please report: message to rank %d in a job of one", peer);
 }
 
-static int poll(struct mt_comm *c, int slot, int *done)
+static int poll(struct mt_comm *c, int slot, int piece, size_t bytes, int *done)
 {
     (void)c;
     (void)slot;
+    (void)piece;
+    (void)bytes;
     *done = 1;
     return MOTLEY_OK;
 }

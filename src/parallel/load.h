@@ -78,7 +78,7 @@ struct mt_cluster {
     struct mt_path remote;                  /* of two hosts */
     struct mt_path *between;                /* nhost x nhost where measured or described; NULL */
     /* What real steps of this network took beyond the rest (rehearse.c), if all ranks are of one
-     * host: */
+     * host, or each of its own: */
     struct mt_curve sums;                   /* seconds of a step for summing all gradients over all
                                                ranks, against samples of a rank; n 0: by `local` */
     struct mt_path hand;                    /* what a message between stages takes of the time of

@@ -1,7 +1,9 @@
 /* paths.c -- latency and bandwidth between ranks.
  *
  *   latency    half the time of 8 bytes there and back, median
- *   bandwidth  bytes / (time of sending and receiving as many at once - latency), median
+ *   bandwidth  bytes / (time of sending and receiving as many at once - latency), median; so many
+ *              bytes that the time is much longer than the latency. One of the two begins a latency
+ *              before the other and sees as much more as the other sees less: the mean
  *
  * Pairs are met as in a tournament: in round r of n - 1 (n even) players i and j with
  * i + j = r modulo n - 1 meet, and the one left over meets player n - 1. So pairs that share no
@@ -10,6 +12,7 @@
 
 #include "base/ctx.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +20,9 @@
 #define ALL_PAIRS  8           /* ranks; with more, hosts meet instead */
 #define SMALL      8
 #define LARGE      (1 << 20)
-#define SPACE      (16 << 20)  /* more than the caches of a core */
+#define MANY       16          /* the most of them in a turn */
+#define LONG       8           /* latencies: as long as a turn should last */
+#define SPACE      (MANY * LARGE)   /* more than the caches of a core */
 #define TURNS      31          /* the most of each kind */
 #define LEAST      3
 #define SECONDS    0.02        /* of each kind, if LEAST allows */
@@ -27,6 +32,7 @@
 struct room {
     char flag[SMALL], *in, *out;
     size_t bytes, at;           /* of in and out; the next piece */
+    int count;                  /* of messages in a turn */
 };
 
 static int rising(const void *a, const void *b)
@@ -58,18 +64,24 @@ static int there_and_back(struct mt_comm *comm, struct room *r, int peer, int fi
 /* Both ways at once, as in sums; through memory that is not in a cache. */
 static int exchange(struct mt_comm *comm, struct room *r, int peer, int first)
 {
-    int in, out;
+    int in[MANY], out[MANY];
 
     (void)first;
-    r->at = (r->at + LARGE) % (r->bytes - LARGE + 1);
-    MT_TRY(mt_comm_recv(comm, r->in + r->at, LARGE, peer, TAG, &in));
-    MT_TRY(mt_comm_send(comm, r->out + r->at, LARGE, peer, TAG, &out));
-    MT_TRY(mt_comm_wait(comm, in, peer));
-    return mt_comm_wait(comm, out, peer);
+    for (int i = 0; i < r->count; i++) {
+        r->at = (r->at + LARGE) % (r->bytes - LARGE + 1);
+        MT_TRY(mt_comm_recv(comm, r->in + r->at, LARGE, peer, TAG, &in[i]));
+        MT_TRY(mt_comm_send(comm, r->out + r->at, LARGE, peer, TAG, &out[i]));
+    }
+    for (int i = 0; i < r->count; i++) {
+        MT_TRY(mt_comm_wait(comm, in[i], peer));
+        MT_TRY(mt_comm_wait(comm, out[i], peer));
+    }
+    return MOTLEY_OK;
 }
 
-/* Seconds of one turn, the median. The lower rank says before each turn whether it is one. */
-static int turns(struct mt_comm *comm, struct room *r, int peer,
+/* Seconds of one turn, the median; at most `most` turns, 0: *median stays. The lower rank says
+ * before each turn whether it is one, and of how many messages. */
+static int turns(struct mt_comm *comm, struct room *r, int peer, int most,
                  int (*turn)(struct mt_comm *, struct room *, int, int), double *median)
 {
     int first = mt_comm_info(comm)->rank < peer, n = 0;
@@ -78,29 +90,59 @@ static int turns(struct mt_comm *comm, struct room *r, int peer,
     for (;;) {
         double from;
 
-        r->flag[0] = (char)(n < TURNS && (n < LEAST || mt_comm_clock() - begun < SECONDS));
+        r->flag[0] = n < most && (n < LEAST || mt_comm_clock() - begun < SECONDS)
+                         ? (char)r->count : 0;
         MT_TRY(pass(comm, r->flag, SMALL, peer, !first));
         if (!r->flag[0]) {
             break;
         }
+        r->count = r->flag[0];
         from = mt_comm_clock();
         MT_TRY(turn(comm, r, peer, first));
         took[n++] = mt_comm_clock() - from;
     }
     qsort(took, (size_t)n, sizeof *took, rising);
-    *median = took[n / 2];
+    *median = n > 0 ? took[n / 2] : *median;
     return MOTLEY_OK;
+}
+
+/* Of what two ranks found of one path, the same on both: what the lower one did, which began before
+ * the other, or the mean. */
+static int settle(struct mt_comm *comm, int peer, int mean, double *found)
+{
+    int first = mt_comm_info(comm)->rank < peer;
+    double mine = *found, theirs = 0;
+
+    MT_TRY(pass(comm, (char *)(first ? &mine : &theirs), sizeof mine, peer, !first));
+    MT_TRY(pass(comm, (char *)(first ? &theirs : &mine), sizeof mine, peer, first));
+    *found = mean ? (mine + theirs) / 2 : first ? mine : theirs;
+    return MOTLEY_OK;
+}
+
+/* Messages of LARGE bytes, one of which took `large` with a latency of `late`, until a turn is
+ * long. */
+static int enough(double large, double late)
+{
+    double n = LONG * late / large;
+
+    return n < 1 ? 1 : n < MANY ? (int)ceil(n) : MANY;
 }
 
 static int meet(struct mt_comm *comm, struct room *r, int peer, struct mt_path *out)
 {
-    double small = 0, large = 0;
+    double small = 0, large = 0, late;
 
-    MT_TRY(turns(comm, r, peer, there_and_back, &small));
-    MT_TRY(turns(comm, r, peer, exchange, &large));
-    out->latency = small / 2;
-    large -= out->latency;
-    out->bandwidth = LARGE / (large > out->latency ? large : out->latency);
+    r->count = 1;
+    MT_TRY(turns(comm, r, peer, TURNS, there_and_back, &small));
+    MT_TRY(settle(comm, peer, 0, &small));
+    MT_TRY(turns(comm, r, peer, TURNS, exchange, &large));
+    late = small / 2;
+    r->count = enough(large, late);
+    MT_TRY(turns(comm, r, peer, r->count > 1 ? TURNS : 0, exchange, &large));
+    MT_TRY(settle(comm, peer, 1, &large));
+    large -= late;
+    out->latency = late;
+    out->bandwidth = (double)LARGE * r->count / (large > late ? large : late);
     return MOTLEY_OK;
 }
 

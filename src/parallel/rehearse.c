@@ -303,7 +303,8 @@ int mt_rehearse(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph 
     struct mt_curve *read = NULL;
     int st = MOTLEY_OK;
 
-    if (cluster->nrank < 2 || cluster->nhost > 1 || opt->bucket_bytes <= 0) {
+    if (cluster->nrank < 2 || (cluster->nhost > 1 && cluster->nhost < cluster->nrank) ||
+        opt->bucket_bytes <= 0) {
         return MOTLEY_OK;
     }
     /* Nothing is read in a rehearsal. */

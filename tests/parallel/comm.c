@@ -170,6 +170,34 @@ static void messages(struct job *j)
     }
     JOB_CHECK(j, wrong == 0, "message in pieces: %d wrong", wrong);
 
+    /* To other hosts, as if each rank were one: shorter pieces, and a message given up. */
+    size_t far = c->far_piece;
+    int64_t lead[16];
+
+    JOB_CHECK(j, far < 64 << 10, "pieces of %zu bytes to other hosts", far);
+    for (int r = 0; r < j->size; r++) {
+        lead[r] = c->peer[r].card.lead;
+        c->peer[r].card.lead = -1;
+    }
+    memset(in, 0, sizeof in);
+    c->far_piece = 700;
+    JOB_DO(j, mt_comm_recv(c, in, N, before, 7, &req[0]));
+    JOB_DO(j, mt_comm_send(c, out, N, next, 7, &req[1]));
+    wait_for(j, req[0], before);
+    wait_for(j, req[1], next);
+    JOB_DO(j, mt_comm_recv(c, in, N, before, 4000, &req[0]));   /* nobody sends that */
+    mt_comm_cancel(c, req[0]);
+    JOB_CHECK(j, c->cut == 0, "%d messages with pieces to come", c->cut);
+    c->far_piece = far;
+    for (int r = 0; r < j->size; r++) {
+        c->peer[r].card.lead = lead[r];
+    }
+    wrong = 0;
+    for (int i = 0; i < N; i++) {
+        wrong += in[i] != byte_of(before, i);
+    }
+    JOB_CHECK(j, wrong == 0, "message to another host: %d wrong", wrong);
+
     /* Ten at once, tested in the other order. */
     int many[20];
     memset(in, 0, sizeof in);

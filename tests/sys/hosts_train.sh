@@ -2,6 +2,7 @@
 # hosts_train.sh -- proves, on two hosts of its own making with a link of 1 Gbit/s and 1 ms between
 # them, that training over hosts
 #   - sees the hosts: each process its own devices, processes of one host sharing theirs;
+#   - measures the link as it is, and expects of sums over it what it allows;
 #   - gives the loss of one process, with replicas equal to the last bit, and what travels is what
 #     docs/parallel.md says; with parallel.wire=bf16 the link carries about half, and two ranks on
 #     two hosts have the bits of two ranks on one;
@@ -39,6 +40,18 @@ ranks_each=2
 job devices >"$TMPDIR/out" 2>&1 || say "motley devices failed: $(cat "$TMPDIR/out")"
 [ "$(awk '$1 ~ /^[0-3]$/ { printf "%s %s;", $1, $2 }' "$TMPDIR/out")" = "0 h1;1 h1;2 h2;3 h2;" ] ||
     say "hosts: $(cat "$TMPDIR/out")"
+codes >/dev/null
+
+# Delays come on top of what is set, and are halved by nothing; long messages reach the link's rate,
+# within what a busy machine does to it.
+ranks_each=1
+job plan "$TMPDIR/small.yaml" --save-profile "$TMPDIR/profile" >/dev/null ||
+    say "measuring over two hosts failed"
+link=$(sed -n '/"hosts"/,/]/s/.*"latency":\([-+0-9.e]*\),"bandwidth":\([0-9.e+]*\).*/\1 \2/p' \
+    "$TMPDIR/profile" | sed -n '2p;3p')
+echo "$link" | awk '{ if ($1 < 1e-3 || $1 > 4e-3 || $2 < 50e6 || $2 > 140e6) { exit 1 } }
+    END { exit NR != 2 }' || say "the link of 1 ms and 125 MB/s was measured as: $link"
+grep -q '"sums"' "$TMPDIR/profile" || say "sums were not rehearsed between hosts"
 codes >/dev/null
 
 "$program" train "$TMPDIR/small.yaml" --quiet --folder "$TMPDIR/one" || say "training on one failed"
