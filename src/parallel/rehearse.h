@@ -10,10 +10,10 @@
 #include "comm/comm.h"
 #include "parallel/profile.h"
 
-/* cluster: measured, the same on all ranks; gets what was found, the same on all. Nothing is done
- * by one rank, where some ranks share a host and others do not (what was found would hold for
- * neither), and with opt->bucket_bytes 0; a layout that the network or the memory does not allow, or that would take
- * long, is left out. Collective. */
+/* cluster: measured, the same on all ranks; gets what was found, the same on all. Nothing is
+ * done by one rank, where some ranks share a host and others do not (what was found would hold
+ * for neither), and with opt->bucket_bytes 0; a layout that the network or the memory does not
+ * allow, or that would take long, is left out. Collective. */
 int mt_rehearse(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *whole,
                 const struct mt_optim *optim, const struct mt_profile_opt *opt,
                 struct mt_cluster *cluster);
