@@ -61,6 +61,7 @@ unit_tests += tests/unit/tree
 unit_tests += tests/unit/yaml
 
 parallel_tests =
+parallel_tests += tests/parallel/apart
 parallel_tests += tests/parallel/coll
 parallel_tests += tests/parallel/comm
 parallel_tests += tests/parallel/dp

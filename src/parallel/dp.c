@@ -16,7 +16,10 @@
  * loss, count and hits are those of fp32.
  *
  * With clipping, ranks that do not hold everything each take the norm of the parameters they
- * stand for, and the partial sums of squares are one more bucket, the last. */
+ * stand for, and the partial sums of squares are one more bucket, the last.
+ *
+ * A rank that is left out gets the statistics of the others in host memory: its device, whose
+ * processors may be those of another rank, is asked for nothing. */
 #include "parallel/par.h"
 
 #include "base/ctx.h"
@@ -40,6 +43,7 @@ struct bucket {
     const struct mt_group *group;
     int tag, bf16;
     struct mt_window *window;
+    float *host;                  /* in its place: numbers that no device has; NULL: the window */
     enum bucket_state state;
     int64_t begun;                /* the sum, if there is a timeline */
 };
@@ -49,6 +53,8 @@ struct mt_dp {
     struct mt_dev *dev;
     struct mt_wire *wire;                /* borrowed */
     struct mt_cuts cuts;
+    float *apart;                        /* MT_STATS, of a rank that is left out; NULL: the device
+                                            has them */
     int n, ngrad;                        /* buckets; those of gradients */
     struct bucket *bucket;
     struct mt_reduce *flight[FLIGHTS];   /* bucket b takes flight b % FLIGHTS */
@@ -67,6 +73,34 @@ static uint64_t length(const struct bucket *b)
     return b->range.hi - b->range.lo;
 }
 
+static int open_bucket(struct bucket *b, struct mt_buf *buf)
+{
+    if (b->host != NULL) {
+        memset(b->host, 0, length(b) * sizeof(float));
+        return MOTLEY_OK;
+    }
+    MT_TRY(mt_window_open(b->window, buf, b->range.lo * sizeof(float), length(b) * sizeof(float),
+                          MT_WINDOW_READ | MT_WINDOW_WRITE));
+    return MOTLEY_OK;
+}
+
+static int is_ready(const struct bucket *b, int *ready)
+{
+    *ready = 1;
+    if (b->host == NULL) {
+        MT_TRY(mt_window_ready(b->window, ready));
+    }
+    return MOTLEY_OK;
+}
+
+static int close_bucket(const struct bucket *b)
+{
+    if (b->host == NULL) {
+        MT_TRY(mt_window_close(b->window));
+    }
+    return MOTLEY_OK;
+}
+
 static void trace_sum(struct mt_dp *dp, int i)
 {
     char name[32], bytes[32];
@@ -82,8 +116,9 @@ static void trace_sum(struct mt_dp *dp, int i)
 static int start_sum(struct mt_dp *dp, int i)
 {
     const struct bucket *b = &dp->bucket[i];
-    struct mt_sum sum = {.group = b->group, .tag = b->tag, .data = mt_window_host(b->window),
-                         .n = (int64_t)length(b), .bf16 = b->bf16, .placed = i < dp->ngrad,
+    struct mt_sum sum = {.group = b->group, .tag = b->tag, .n = (int64_t)length(b),
+                         .data = b->host != NULL ? b->host : mt_window_host(b->window),
+                         .bf16 = b->bf16, .placed = i < dp->ngrad,
                          .off = b->range.lo * sizeof *sum.data};
 
     return mt_reduce_start(dp->flight[i % FLIGHTS], &sum);
@@ -100,7 +135,7 @@ static int begin_sums(struct mt_dp *dp)
         if (dp->next >= FLIGHTS && dp->bucket[dp->next - FLIGHTS].state != IDLE) {
             break;
         }
-        MT_TRY(mt_window_ready(b->window, &ready));
+        MT_TRY(is_ready(b, &ready));
         if (!ready) {
             break;
         }
@@ -122,7 +157,7 @@ static int look_for_end(struct mt_dp *dp)
     int ready = dp->next >= dp->ngrad;
 
     if (!ready && last->state == OPENING) {
-        MT_TRY(mt_window_ready(last->window, &ready));
+        MT_TRY(is_ready(last, &ready));
     }
     if (ready) {
         dp->over_at = mt_comm_clock();
@@ -147,7 +182,7 @@ static int progress(void *arg, int *peer)
         }
         MT_TRY(mt_reduce_test(dp->flight[i % FLIGHTS], &done));
         if (done) {
-            MT_TRY(mt_window_close(b->window));
+            MT_TRY(close_bucket(b));
             b->state = IDLE;
             if (--dp->flying == 0) {
                 dp->times.flight += mt_comm_clock() - dp->flying_since;
@@ -179,8 +214,7 @@ static int run_reduce(struct mt_exec *x, const struct mt_step *s)
         dp->next = 0;
         dp->over_at = 0;
     }
-    MT_TRY(mt_window_open(b->window, buf, b->range.lo * sizeof(float), length(b) * sizeof(float),
-                          MT_WINDOW_READ | MT_WINDOW_WRITE));
+    MT_TRY(open_bucket(b, buf));
     b->state = OPENING;
     MT_TRY(mt_dev_flush(dp->dev));
     MT_TRY(mt_wire_progress(dp->wire));
@@ -215,6 +249,11 @@ struct mt_dp_times mt_dp_times(struct mt_dp *dp)
 
     memset(&dp->times, 0, sizeof dp->times);
     return t;
+}
+
+const float *mt_dp_apart(const struct mt_dp *dp)
+{
+    return dp->apart;
 }
 
 struct mt_dp_clock mt_dp_clock(const struct mt_dp *dp)
@@ -268,7 +307,7 @@ static int tail_at_once(const struct mt_dp *dp, const struct mt_graph *g, struct
         struct mt_range r = c->range;
 
         MT_TRY(add_step(out, &mt_step_wait, r, b));
-        if (b == 0) {
+        if (b == 0 && dp->apart == NULL) {
             MT_TRY(add_step(out, &mt_step_scale, (struct mt_range){0, 0}, -1));
             MT_TRY(update_rest(dp, 1, out));
             r.hi = g->param_size;
@@ -365,7 +404,12 @@ static int make_buckets(struct mt_dp *dp, const struct mt_dp_opt *opt)
         dp->bucket[dp->ngrad] = (struct bucket){.range = {0, MT_NORM_PARTS},
                                                 .tag = MT_TAGS_BUCKETS};
     }
-    for (int b = 0; b < dp->n; b++) {
+    if (opt->apart) {
+        MT_BUG_IF(dp->n != 1 || length(&dp->bucket[0]) != MT_STATS);
+        MT_TRY(MT_NEW_N(dp->ctx, MT_STATS, &dp->apart));
+        dp->bucket[0].host = dp->apart;
+    }
+    for (int b = 0; b < dp->n && !opt->apart; b++) {
         MT_TRY(mt_window_new(dp->dev, length(&dp->bucket[b]) * sizeof(float),
                              "gradients on their way", &dp->bucket[b].window));
     }
@@ -434,6 +478,7 @@ void mt_dp_free(struct mt_dp *dp)
         mt_window_free(dp->bucket[b].window);
     }
     mt_free(dp->ctx, dp->bucket);
+    mt_free(dp->ctx, dp->apart);
     mt_cuts_fini(&dp->cuts);
     mt_free(dp->ctx, dp);
 }

@@ -116,6 +116,7 @@ int mt_par_new(struct mt_dev *dev, struct mt_comm *comm, const struct mt_graph *
     MT_TRY_OR(fail, mt_wire_new(g->ctx, comm, dev, &p->wire));
     if (opt->layout != NULL && is_left_out(opt->layout, mt_comm_info(comm)->rank)) {
         mt_wire_spare(p->wire);
+        dp.apart = !opt->clip;
     }
     if (opt->layout != NULL && shares_replica(opt->layout, mt_comm_info(comm)->rank)) {
         MT_TRY_OR(fail, mt_tp_new(dev, comm, p->wire, g, opt->layout, steps, &p->tp));

@@ -33,6 +33,8 @@ struct mt_dp_opt {
     int64_t bucket_bytes;             /* as floats, however they travel */
     int bf16;                         /* gradients travel as bf16; statistics and norms do not */
     int clip;
+    int apart;                        /* this rank is left out, and nothing is clipped: statistics
+                                         stay in host memory */
     const struct mt_layout *layout;   /* NULL: every rank has all and its own samples */
     const struct mt_graph *whole;     /* the network of the layout */
     const struct mt_share *share;     /* where gradients lie, or may; NULL: messages only */
@@ -46,6 +48,10 @@ int mt_dp_new(struct mt_dev *dev, struct mt_comm *comm, struct mt_wire *wire,
 void mt_dp_free(struct mt_dp *dp);
 
 extern const struct mt_step_kind mt_step_reduce, mt_step_wait;
+
+/* MT_STATS sums of the last step on a rank whose device does not have them (`apart`): there
+ * store->scalar says nothing. Else NULL. */
+const float *mt_dp_apart(const struct mt_dp *dp);
 
 /* Seconds since the last call, for the report. What is not exposed was hidden. */
 struct mt_dp_times {

@@ -2,7 +2,7 @@
  *
  * Sums of loss, terms and hits come from every process in double and are added in rank order, so
  * all processes get the same figures. */
-#include "train/session.h"
+#include "train/train.h"
 
 #include "device/buf.h"
 #include "device/cast.h"
@@ -193,7 +193,9 @@ int mt_session_step(struct mt_session *s, const float *x, const void *y, int64_t
     MT_TRY(mt_exec_run(s->train.exec, &b));
     s->pos.step++;
     if (out != NULL) {
-        MT_TRY(mt_buf_read(s->store->scalar, 0, sizeof scalar, scalar));
+        if (!mt_late_apart(s, scalar)) {
+            MT_TRY(mt_buf_read(s->store->scalar, 0, sizeof scalar, scalar));
+        }
         *out = mt_session_result(s, (double)scalar[MT_SCALAR_LOSS],
                                  (double)scalar[MT_SCALAR_COUNT], (double)scalar[MT_SCALAR_HITS]);
         out->samples = total;

@@ -16,6 +16,8 @@ struct mt_late {
     struct entry {
         struct mt_buf *buf;      /* one each, so that no copy meets an open window */
         struct mt_window *window;
+        int apart;               /* the figures are in v: no device has them */
+        float v[MT_SCALARS];
         struct mt_late_step step;
     } entry[DEPTH];
 };
@@ -51,18 +53,41 @@ void mt_late_free(struct mt_late *l)
     mt_free(l->s->ctx, l);
 }
 
+int mt_late_apart(const struct mt_session *s, float v[MT_SCALARS])
+{
+    const struct mt_dp *dp = s->train.par != NULL ? s->train.par->dp : NULL;
+    const float *stats = dp != NULL ? mt_dp_apart(dp) : NULL;
+
+    if (stats == NULL) {
+        return 0;
+    }
+    memset(v, 0, MT_SCALARS * sizeof *v);
+    v[MT_SCALAR_LOSS] = stats[MT_STAT_LOSS];
+    v[MT_SCALAR_COUNT] = stats[MT_STAT_COUNT];
+    v[MT_SCALAR_HITS] = stats[MT_STAT_HITS];
+    return 1;
+}
+
+static int fetch(struct entry *e)
+{
+    if (!e->apart) {
+        MT_TRY(mt_window_wait(e->window));
+        memcpy(e->v, mt_window_host(e->window), sizeof e->v);
+        MT_TRY(mt_window_close(e->window));
+    }
+    return MOTLEY_OK;
+}
+
 int mt_late_pop(struct mt_late *l, struct mt_late_step *old, int *have)
 {
     struct entry *e = &l->entry[l->head];
-    float v[MT_SCALARS];
+    const float *v = e->v;
 
     *have = l->count > 0;
     if (l->count == 0) {
         return MOTLEY_OK;
     }
-    MT_TRY(mt_window_wait(e->window));
-    memcpy(v, mt_window_host(e->window), sizeof v);
-    MT_TRY(mt_window_close(e->window));
+    MT_TRY(fetch(e));
     l->head = (l->head + 1) % DEPTH;
     l->count--;
     *old = e->step;
@@ -91,9 +116,11 @@ int mt_late_pop(struct mt_late *l, struct mt_late_step *old, int *have)
 
 int mt_late_over(struct mt_late *l, int *over)
 {
+    const struct entry *last = &l->entry[(l->head + l->count + DEPTH - 1) % DEPTH];
+
     *over = 1;
-    if (l->count > 0) {
-        MT_TRY(mt_window_ready(l->entry[(l->head + l->count - 1) % DEPTH].window, over));
+    if (l->count > 0 && !last->apart) {
+        MT_TRY(mt_window_ready(last->window, over));
     }
     return MOTLEY_OK;
 }
@@ -109,8 +136,11 @@ int mt_late_push(struct mt_late *l, const struct mt_late_step *now, struct mt_la
     }
     e = &l->entry[(l->head + l->count) % DEPTH];
     e->step = *now;
-    MT_TRY(mt_buf_copy(e->buf, 0, l->s->store->scalar, 0, BYTES));
-    MT_TRY(mt_window_open(e->window, e->buf, 0, BYTES, MT_WINDOW_READ));
+    e->apart = mt_late_apart(l->s, e->v);
+    if (!e->apart) {
+        MT_TRY(mt_buf_copy(e->buf, 0, l->s->store->scalar, 0, BYTES));
+        MT_TRY(mt_window_open(e->window, e->buf, 0, BYTES, MT_WINDOW_READ));
+    }
     l->count++;
     return MOTLEY_OK;
 }

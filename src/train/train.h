@@ -43,6 +43,9 @@ struct mt_late_step {
 
 int mt_late_new(struct mt_session *s, struct mt_late **out);
 void mt_late_free(struct mt_late *l);
+/* Of a rank that is left out: the figures of the step that mt_exec_run was of, if no device has
+ * them (1: v is filled). */
+int mt_late_apart(const struct mt_session *s, float v[MT_SCALARS]);
 /* After mt_exec_run of that step. *have: the step before the one before was read, into *old. */
 int mt_late_push(struct mt_late *l, const struct mt_late_step *now, struct mt_late_step *old,
                  int *have);
