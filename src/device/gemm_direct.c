@@ -13,6 +13,8 @@
 #include <stdio.h>
 
 #define GROUP_WORK 32768             /* multiplications that a group should at least have */
+#define ONE_GROUP  (1 << 20)         /* a core does so many before another one is awake, and C
+                                        stays in its cache: docs/performance.md */
 /* Of a product that it suits, multiplications: docs/performance.md. */
 #define MOST_DOTS    (1 << 24)
 #define MOST_COLUMNS (1 << 26)
@@ -91,7 +93,8 @@ static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
 {
     const struct state *s = state;
     int64_t rows = ceil_div(call->m, s->rows), cols = ceil_div(call->n, s->cols);
-    int64_t want = clamp(call->m * call->n * call->k / GROUP_WORK, 4 * (int64_t)dev->info.units);
+    int64_t work = call->m * call->n * call->k;
+    int64_t want = work < ONE_GROUP ? 1 : clamp(work / GROUP_WORK, 4 * (int64_t)dev->info.units);
     int64_t np = rows >= cols ? clamp(want, rows) : clamp(want / cols, rows);
     int64_t nq = clamp(want / np, cols);
     struct mt_gemm_at at = mt_gemm_at(g, call, 0);
