@@ -58,6 +58,7 @@ unit_tests += tests/unit/sim
 unit_tests += tests/unit/tp
 unit_tests += tests/unit/trace
 unit_tests += tests/unit/tree
+unit_tests += tests/unit/way
 unit_tests += tests/unit/yaml
 
 parallel_tests =

@@ -22,7 +22,7 @@
 #include <string.h>
 
 static const char help[] =
-    "mpirun -n N motley bench comm [--bytes N[,N...]] [--wire W] [--json FILE]\n"
+    "mpirun -n N motley bench comm [--bytes N[,N...]] [--wire W] [--way W] [--json FILE]\n"
     "mpirun -n N motley bench comm CONFIG [key=value ...] [--steps N] [--json FILE]\n"
     "\n"
     "Time of sums over all processes, 4 KiB to 64 MiB of host memory, beside the least possible\n"
@@ -31,6 +31,7 @@ static const char help[] =
     "\n"
     "  --bytes N[,N...]  sizes of the arrays\n"
     "  --wire W          fp32, or bf16: as gradients travel with parallel.wire\n"
+    "  --way W           parts, whole: by messages, that way; auto: as in training (default)\n"
     "  --steps N         steps to train (200), the first 20 are not counted\n"
     "  --json FILE       the figures as JSON\n";
 
@@ -45,6 +46,7 @@ struct bench {
     int rank, size;
     int64_t bytes[MAX_SIZES];
     double seconds[MAX_SIZES];
+    enum mt_way way[MAX_SIZES], wish;
     int n, bf16;
     double rate, latency;   /* to the next rank and from the one before, all at once */
     char *data, *more;      /* the largest size each */
@@ -168,10 +170,15 @@ static int measure_sums(struct bench *b)
     memset(b->data, 0, room);
     memset(b->more, 0, room);
     MT_TRY(measure_ring(b));
+    MT_TRY(mt_comm_gauge(b->comm));
     MT_TRY(mt_reduce_new(b->ctx, b->comm, b->size, most / 4, b->bf16, &r));
-    MT_TRY_OR(done, mt_reduce_beside(r, b->share));
+    if (b->wish == MT_WAY_AUTO) {
+        MT_TRY_OR(done, mt_reduce_beside(r, b->share));
+    }
+    mt_reduce_wish(r, b->wish);
     for (int i = 0; i < b->n; i++) {
         MT_TRY_OR(done, measure(b, b->bytes[i], sum, r, &b->seconds[i]));
+        b->way[i] = mt_reduce_way(r);
     }
     st = MOTLEY_OK;
 done:
@@ -205,6 +212,7 @@ static int write_json(struct bench *b, const char *path)
         mt_json_int(&j, "bytes", b->bytes[i]);
         mt_json_num(&j, "seconds", b->seconds[i]);
         mt_json_num(&j, "bound_seconds", bound(b, i));
+        mt_json_text(&j, "way", mt_way_name(b->way[i]));
         mt_json_end(&j);
     }
     mt_json_end(&j);
@@ -218,13 +226,13 @@ static int write_json(struct bench *b, const char *path)
 static void print_sums(struct cli *cli, const struct bench *b)
 {
     cli_say(cli, "%d processes, %s\nto the next rank, all at once: %.2f GB/s, latency %.2f us%s\n\n"
-                 "%12s %12s %12s %10s %12s\n", b->size, mt_comm_info(b->comm)->transport,
+                 "%12s %12s %12s %10s %12s  %s\n", b->size, mt_comm_info(b->comm)->transport,
             b->rate / 1e9, b->latency * 1e6, b->bf16 ? "; sums as bf16" : "",
-            "bytes", "sum", "bound", "of bound", "GB/s");
+            "bytes", "sum", "bound", "of bound", "GB/s", "way");
     for (int i = 0; i < b->n; i++) {
-        cli_say(cli, "%12" PRId64 " %9.1f us %9.1f us %8.0f %% %12.2f\n", b->bytes[i],
+        cli_say(cli, "%12" PRId64 " %9.1f us %9.1f us %8.0f %% %12.2f  %s\n", b->bytes[i],
                 b->seconds[i] * 1e6, bound(b, i) * 1e6, 100 * bound(b, i) / b->seconds[i],
-                (double)b->bytes[i] / b->seconds[i] / 1e9);
+                (double)b->bytes[i] / b->seconds[i] / 1e9, mt_way_name(b->way[i]));
     }
 }
 
@@ -378,6 +386,17 @@ static int read_sizes(const char *text, struct bench *b)
     return b->n > 0;
 }
 
+static int read_way(const char *text, enum mt_way *way)
+{
+    for (int i = MT_WAY_AUTO; i <= MT_WAY_WHOLE; i++) {
+        if (strcmp(text, mt_way_name((enum mt_way)i)) == 0) {
+            *way = (enum mt_way)i;
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int open_and_run(struct cli *cli, struct bench *b, int argc, char **argv, int64_t steps,
                         const char *json)
 {
@@ -407,6 +426,7 @@ int cli_bench_comm(struct cli *cli, int argc, char **argv)
 {
     static const struct option options[] = {{"bytes", required_argument, NULL, 'b'},
                                             {"wire", required_argument, NULL, 'w'},
+                                            {"way", required_argument, NULL, 'y'},
                                             {"steps", required_argument, NULL, 's'},
                                             {"json", required_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
@@ -431,6 +451,10 @@ int cli_bench_comm(struct cli *cli, int argc, char **argv)
                 return cli_usage(cli, "--wire '%s': fp32 or bf16", optarg);
             }
             b.bf16 = strcmp(optarg, "bf16") == 0;
+        } else if (c == 'y') {
+            if (!read_way(optarg, &b.wish)) {
+                return cli_usage(cli, "--way '%s': auto, parts or whole", optarg);
+            }
         } else if (c == 's') {
             steps = strtoll(optarg, NULL, 10);
         } else if (c == 'j') {

@@ -1,7 +1,8 @@
 /* coll.c -- sum of float arrays over all ranks: not blocking, in rank order, the same bits
  * everywhere.
  *
- * The array is worked through in chunks, four of them in flight (lanes). A chunk of n numbers is
+ * The array is worked through in chunks, at least four of them in flight (lanes), more where
+ * messages take long. A chunk of n numbers is
  * cut into one part a rank, part j = [n j / N, n (j+1) / N):
  *
  *     every rank sends its numbers of part j to rank j;
@@ -10,7 +11,9 @@
  * Each rank sends and receives 2 (N-1)/N of the array: no algorithm needs less (R. Thakur,
  * R. Rabenseifner, W. Gropp, Optimization of collective communication operations in MPICH, 2005).
  * A ring would send as much, but would add in another order for each part; the reductions of an
- * MPI library may add in another order on every call.
+ * MPI library may add in another order on every call. Short arrays are sent whole, all to all,
+ * where that is shorter (way.c): part j is then the whole chunk for every j, and the second line
+ * has nothing to do.
  *
  * A part is one message over a network (link.h).
  *
@@ -24,7 +27,8 @@
 
 #define PART_BYTES   ((int64_t)MT_FAR_BYTES)
 #define CHUNK_BYTES  ((int64_t)8 << 20)     /* of host memory a lane, at most */
-#define LANES        4
+#define LANES        4                      /* at least */
+#define MOST_LANES   32
 
 enum { TAG_PART = 0, TAG_SUM, TAGS };
 
@@ -54,6 +58,8 @@ struct mt_reduce {
     int active;
     struct mt_part part;    /* of the sum under way */
     int tag;
+    enum mt_way wish, way;
+    int *count;             /* by rank of the job: ranks of the group on the host of that one */
     int bf16;
     size_t width;           /* bytes of a number on its way */
     float *data;
@@ -61,7 +67,8 @@ struct mt_reduce {
     int64_t chunk;
     int turn;               /* lane that gets the next chunk */
     int peer;               /* rank last found missing */
-    struct lane lane[LANES];
+    int lanes;
+    struct lane *lane;
     const void **from;      /* by position in the group */
     const struct mt_share *share;
     struct mt_direct *direct;
@@ -78,13 +85,29 @@ static int64_t part_len(int64_t n, int j, int size)
     return mt_part_lo(n, j + 1, size) - mt_part_lo(n, j, size);
 }
 
-/* Of numbers that take so many bytes on their way. The same on all ranks of a group. */
-static int64_t chunk_of(int size, int64_t n, size_t width)
+/* Bytes of a message in a sum over so many ranks. */
+static int64_t piece_of(int size)
 {
-    int64_t bytes = PART_BYTES * size < CHUNK_BYTES ? PART_BYTES * size : CHUNK_BYTES;
-    int64_t chunk = bytes / (int64_t)width;
+    return PART_BYTES * size < CHUNK_BYTES ? PART_BYTES : CHUNK_BYTES / size;
+}
+
+/* Of numbers that take so many bytes on their way. The same on all ranks of a group. */
+static int64_t chunk_of(int size, int64_t n, size_t width, enum mt_way way)
+{
+    int64_t chunk = piece_of(size) * (way == MT_WAY_WHOLE ? 1 : size) / (int64_t)width;
 
     return chunk < n ? chunk : n;
+}
+
+/* Part j of a chunk: what rank j adds. */
+static int64_t lo_of(const struct mt_reduce *r, const struct lane *l, int j)
+{
+    return r->way == MT_WAY_WHOLE ? 0 : mt_part_lo(l->n, j, r->part.size);
+}
+
+static int64_t len_of(const struct mt_reduce *r, const struct lane *l, int j)
+{
+    return r->way == MT_WAY_WHOLE ? l->n : part_len(l->n, j, r->part.size);
 }
 
 int mt_part_rank(const struct mt_part *p, int j)
@@ -97,11 +120,20 @@ int mt_part_adds(const struct mt_part *p, int j)
     return p->group.adds == NULL || p->group.adds[j];
 }
 
+/* So many chunks that a link is busy until the first of them has arrived at the other end. */
+static int lanes_of(const struct mt_links *l, int most)
+{
+    double far = l->known && l->far_latency > 0 ? l->far_latency * l->far_rate : 0;
+    double lanes = LANES + far / (double)(piece_of(most) * (most > 1 ? most - 1 : 1));
+
+    return lanes < MOST_LANES ? (int)lanes : MOST_LANES;
+}
+
 int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int most, int64_t max, int bf16,
                   struct mt_reduce **out)
 {
-    const int64_t chunk = chunk_of(most, max, sizeof(float)),
-                  packed = chunk_of(most, max, sizeof(uint16_t));
+    const int64_t width = sizeof(float), whole = chunk_of(most, max, sizeof(float), MT_WAY_WHOLE),
+                  packed = chunk_of(most, max, sizeof(uint16_t), MT_WAY_PARTS);
     struct mt_reduce *r = NULL;
     int st;
 
@@ -116,15 +148,19 @@ int mt_reduce_new(struct mt_ctx *ctx, struct mt_comm *c, int most, int64_t max, 
     r->packs = bf16;
     r->peer = -1;
     MT_TRY_OR(fail, MT_NEW_N(ctx, most, &r->from));
-    for (int i = 0; i < LANES && most > 1; i++) {
+    MT_TRY_OR(fail, MT_NEW_N(ctx, c->info.size, &r->count));
+    MT_TRY_OR(fail, MT_NEW_N(ctx, lanes_of(&c->links, most), &r->lane));
+    r->lanes = lanes_of(&c->links, most);
+    for (int i = 0; i < r->lanes && most > 1; i++) {
         struct lane *l = &r->lane[i];
 
-        if (i > 0 && max <= i * chunk_of(2, max, sizeof(float))) {
+        if (i > 0 && max <= i * whole) {
             break;   /* never used: the lanes before hold all */
         }
         MT_TRY_OR(fail, MT_NEW_N(ctx, most, &l->pair));
-        /* As many packed numbers take no more. */
-        MT_TRY_OR(fail, MT_NEW_N(ctx, (chunk + most) * (int64_t)sizeof(float), &l->got));
+        /* A whole chunk of each or a part of each, and what parts of uneven length take more; as
+         * many packed numbers take no more. */
+        MT_TRY_OR(fail, MT_NEW_N(ctx, most * (whole + 1) * width, &l->got));
         MT_TRY_OR(fail, bf16 ? MT_NEW_N(ctx, packed + 1, &l->packed) : MOTLEY_OK);
         MT_TRY_OR(fail, mt_comm_reserve(c, 4 * (most - 1)));
         r->requests += 4 * (most - 1);
@@ -149,7 +185,7 @@ static void drop(struct mt_reduce *r)
         mt_direct_drop(r->direct);
         r->beside = 0;
     }
-    for (int i = 0; i < LANES; i++) {
+    for (int i = 0; i < r->lanes; i++) {
         struct lane *l = &r->lane[i];
 
         for (int j = 0; l->chunk != NULL && j < r->part.size; j++) {
@@ -169,13 +205,15 @@ void mt_reduce_free(struct mt_reduce *r)
         return;
     }
     drop(r);
-    for (int i = 0; i < LANES; i++) {
+    for (int i = 0; i < r->lanes; i++) {
         mt_free(r->ctx, r->lane[i].pair);
         mt_free(r->ctx, r->lane[i].packed);
         mt_free(r->ctx, r->lane[i].got);
     }
     mt_comm_reserve(r->comm, -r->requests);
     mt_direct_free(r->direct);
+    mt_free(r->ctx, r->lane);
+    mt_free(r->ctx, r->count);
     mt_free(r->ctx, r->from);
     mt_free(r->ctx, r);
 }
@@ -185,21 +223,20 @@ static void *got_of(const struct mt_reduce *r, const struct lane *l, int from)
 {
     int slot = from < r->part.me ? from : from - 1;
 
-    return l->got + (size_t)(slot * part_len(l->n, r->part.me, r->part.size)) * r->width;
+    return l->got + (size_t)(slot * len_of(r, l, r->part.me)) * r->width;
 }
 
 /* Part j of a chunk, as it travels. */
 static void *wire_of(const struct mt_reduce *r, const struct lane *l, int j)
 {
-    return l->wire + (size_t)mt_part_lo(l->n, j, r->part.size) * r->width;
+    return l->wire + (size_t)lo_of(r, l, j) * r->width;
 }
 
 /* A part of the sum is there. */
 static void land(const struct mt_reduce *r, const struct lane *l, int j)
 {
     if (r->bf16) {
-        mt_unpack(part_len(l->n, j, r->part.size), wire_of(r, l, j),
-                  l->chunk + mt_part_lo(l->n, j, r->part.size));
+        mt_unpack(len_of(r, l, j), wire_of(r, l, j), l->chunk + lo_of(r, l, j));
     }
 }
 
@@ -228,11 +265,11 @@ static int begin(struct mt_reduce *r, struct lane *l)
     }
     r->next += l->n;
     for (int j = 0; j < size; j++) {
-        l->pair[j] = (struct pair){-1, -1, -1, -1, 0};
+        l->pair[j] = (struct pair){-1, -1, -1, -1, r->way == MT_WAY_WHOLE};
     }
     for (int i = 1; i < size; i++) {
         int to = (me + i) % size, from = (me - i + size) % size;
-        int64_t mine = part_len(l->n, me, size), theirs = part_len(l->n, to, size);
+        int64_t mine = len_of(r, l, me), theirs = len_of(r, l, to);
 
         if (mine > 0 && mt_part_adds(&r->part, from)) {
             MT_TRY(message(r, got_of(r, l, from), mine, from, TAG_PART, 1,
@@ -258,8 +295,8 @@ static void add_parts(const struct mt_reduce *r, const struct lane *l)
             r->from[n++] = j == p->me ? own : got_of(r, l, j);
         }
     }
-    mt_add_in_order(r->bf16 ? MT_FORM_PACKED : MT_FORM_FLOAT, part_len(l->n, p->me, p->size), n,
-                    r->from, 1, &own);
+    mt_add_in_order(r->bf16 ? MT_FORM_PACKED : MT_FORM_FLOAT, len_of(r, l, p->me), n, r->from, 1,
+                    &own);
     land(r, l, p->me);
 }
 
@@ -288,12 +325,12 @@ static int check(struct mt_reduce *r, int *req, int j, int *left)
 static int advance(struct mt_reduce *r, struct lane *l, const struct lane *older)
 {
     int size = r->part.size, me = r->part.me;
-    int64_t mine = part_len(l->n, me, size);
+    int64_t mine = r->way == MT_WAY_WHOLE ? 0 : len_of(r, l, me);   /* of the sum, to be sent */
     int sending = 0, missing = 0;
 
     for (int j = 0; j < size; j++) {
         struct pair *p = &l->pair[j];
-        int64_t theirs = part_len(l->n, j, size);
+        int64_t theirs = len_of(r, l, j);
 
         if (j == me) {
             continue;
@@ -315,7 +352,9 @@ static int advance(struct mt_reduce *r, struct lane *l, const struct lane *older
             }
         }
     }
-    if (!l->added && (older == NULL || older->added)) {
+    /* A whole chunk is added where it is being sent from. */
+    if (!l->added && (older == NULL || older->added) &&
+        (r->way != MT_WAY_WHOLE || sending == 0)) {
         int parts = 0;
 
         for (int j = 0; j < size; j++) {
@@ -355,6 +394,42 @@ static int find_me(struct mt_reduce *r)
     return MOTLEY_OK;
 }
 
+/* Where the ranks of the group are. */
+static void look_around(struct mt_reduce *r, struct mt_crowd *crowd)
+{
+    const struct mt_peer *peer = r->comm->peer;
+
+    *crowd = (struct mt_crowd){.size = r->part.size};
+    for (int j = 0; j < r->part.size; j++) {
+        r->count[peer[mt_part_rank(&r->part, j)].card.lead] = 0;
+    }
+    for (int j = 0; j < r->part.size; j++) {
+        r->count[peer[mt_part_rank(&r->part, j)].card.lead]++;
+    }
+    for (int j = 0; j < r->part.size; j++) {
+        int *n = &r->count[peer[mt_part_rank(&r->part, j)].card.lead];
+        double leaving = (double)*n * (r->part.size - *n);
+
+        crowd->hosts += *n > 0;
+        crowd->fullest = *n > crowd->fullest ? *n : crowd->fullest;
+        crowd->leaving = leaving > crowd->leaving ? leaving : crowd->leaving;
+        *n = 0;   /* this host is done */
+    }
+}
+
+/* The same on all ranks of the group: of figures that all have. */
+static enum mt_way choose(struct mt_reduce *r)
+{
+    struct mt_crowd crowd;
+
+    if (r->wish != MT_WAY_AUTO) {
+        return r->wish;
+    }
+    look_around(r, &crowd);
+    return (double)r->n * (double)r->width < mt_way_limit(&r->comm->links, &crowd)
+               ? MT_WAY_WHOLE : MT_WAY_PARTS;
+}
+
 /* Checks and notes what a sum is. */
 static int prepare(struct mt_reduce *r, const struct mt_sum *sum)
 {
@@ -376,7 +451,6 @@ static int prepare(struct mt_reduce *r, const struct mt_sum *sum)
     r->data = sum->data;
     r->n = sum->n;
     r->next = r->part.size > 1 ? 0 : sum->n;   /* the sum of one */
-    r->chunk = chunk_of(r->part.size, sum->n, r->width);
     r->turn = 0;
     r->peer = -1;
     return MOTLEY_OK;
@@ -386,8 +460,10 @@ static int send_parts(struct mt_reduce *r)
 {
     int st;
 
+    r->way = choose(r);
+    r->chunk = chunk_of(r->part.size, r->n, r->width, r->way);
     r->active = 1;
-    for (int i = 0; i < LANES && r->next < r->n; i++) {
+    for (int i = 0; i < r->lanes && r->next < r->n; i++) {
         MT_TRY_OR(fail, begin(r, &r->lane[i]));
     }
     return MOTLEY_OK;
@@ -413,6 +489,7 @@ int mt_reduce_start(struct mt_reduce *r, const struct mt_sum *sum)
     if (sum->placed && is_beside(r)) {
         MT_TRY(mt_direct_start(r->direct, &r->part, r->tag, sum));
         r->active = r->beside = 1;
+        r->way = MT_WAY_BESIDE;
     } else {
         MT_TRY(send_parts(r));
     }
@@ -432,8 +509,8 @@ int mt_reduce_test(struct mt_reduce *r, int *done)
         r->active = r->beside = !*done;
         return MOTLEY_OK;
     }
-    for (int i = 0; i < LANES; i++) {
-        struct lane *l = &r->lane[(r->turn + i) % LANES];
+    for (int i = 0; i < r->lanes; i++) {
+        struct lane *l = &r->lane[(r->turn + i) % r->lanes];
 
         if (l->chunk != NULL) {
             MT_TRY_OR(fail, advance(r, l, older));
@@ -442,9 +519,9 @@ int mt_reduce_test(struct mt_reduce *r, int *done)
     }
     while (r->next < r->n && r->lane[r->turn].chunk == NULL) {
         MT_TRY_OR(fail, begin(r, &r->lane[r->turn]));
-        r->turn = (r->turn + 1) % LANES;
+        r->turn = (r->turn + 1) % r->lanes;
     }
-    for (int i = 0; i < LANES; i++) {
+    for (int i = 0; i < r->lanes; i++) {
         busy += r->lane[i].chunk != NULL;
     }
     r->active = busy > 0;
@@ -453,6 +530,16 @@ int mt_reduce_test(struct mt_reduce *r, int *done)
 fail:
     drop(r);
     return st;
+}
+
+void mt_reduce_wish(struct mt_reduce *r, enum mt_way way)
+{
+    r->wish = way;
+}
+
+enum mt_way mt_reduce_way(const struct mt_reduce *r)
+{
+    return r->way;
 }
 
 int mt_reduce_peer(const struct mt_reduce *r)

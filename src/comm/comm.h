@@ -71,6 +71,9 @@ void mt_comm_doing(struct mt_comm *c, const char *what, int64_t number);
 /* The rank that speaks for the job: the lowest not known to be dead. */
 int mt_comm_speaker(const struct mt_comm *c);
 
+/* Measures what messages cost, once; by that the ways of sums are chosen. Collective. */
+int mt_comm_gauge(struct mt_comm *c);
+
 double mt_comm_clock(void);   /* seconds, monotonic */
 
 /* For loops that wait: call with the time since the last progress and the rank waited for (-1:
@@ -96,9 +99,17 @@ void *mt_share_of(const struct mt_share *s, int rank, uint64_t off, uint64_t byt
 
 /* ---- coll.c ------------------------------------------------------------------------------
  * Sum of float arrays over some ranks, not blocking, in rank order: element e of the result is
- * (((r0 + r1) + r2) + ...), the same bits on every rank and in every run. Each rank adds one part
- * and hands it to all: 2 (N-1)/N of the array per rank, the least possible. */
+ * (((r0 + r1) + r2) + ...), the same bits on every rank and in every run. */
 struct mt_reduce;
+
+/* The ways to the same bits; see way.c. */
+enum mt_way {
+    MT_WAY_AUTO = 0,          /* the shorter of the next two, by what mt_comm_gauge has measured */
+    MT_WAY_PARTS,             /* each rank adds one part and hands it to all */
+    MT_WAY_WHOLE,             /* each rank sends all it has to all, and all add */
+    MT_WAY_BESIDE             /* in memory that the ranks share */
+};
+const char *mt_way_name(enum mt_way way);
 
 /* Ranks of the job in the order in which they add; `adds` by position: 0: gets the sum without
  * adding its own numbers; NULL: all add. Whoever starts a sum must be in its group. */
@@ -133,6 +144,9 @@ void mt_reduce_free(struct mt_reduce *r);
 int mt_reduce_beside(struct mt_reduce *r, const struct mt_share *share);
 /* Data and group must stay until test says done. */
 int mt_reduce_start(struct mt_reduce *r, const struct mt_sum *sum);
+/* For tests and measurements: AUTO, PARTS or WHOLE from now on, the same on all ranks. */
+void mt_reduce_wish(struct mt_reduce *r, enum mt_way way);
+enum mt_way mt_reduce_way(const struct mt_reduce *r);   /* of the last sum */
 int mt_reduce_test(struct mt_reduce *r, int *done);   /* makes progress */
 int mt_reduce_peer(const struct mt_reduce *r);        /* a rank that is being waited for, or -1 */
 

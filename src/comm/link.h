@@ -58,6 +58,16 @@ struct mt_slot {
     int next;                     /* list of free slots, -1 ends it; -2: in use */
 };
 
+/* gauge.c: what messages cost, the same figures on every rank. Seconds, bytes a second. */
+struct mt_links {
+    int known;
+    double near_latency, near_rate;   /* inside a host; the latency is also what a message takes of
+                                         its rank */
+    double far_latency, far_rate;     /* between hosts, of all ranks of a host together */
+    double add_rate;                  /* of adding one array to another */
+    int alike;                        /* the processors of all ranks add to the same bits */
+};
+
 struct mt_comm {
     struct mt_ctx *ctx;
     const struct mt_link *link;
@@ -74,6 +84,7 @@ struct mt_comm {
     void *scratch;                /* for small collectives */
     size_t scratch_bytes;
 
+    struct mt_links links;
     uint64_t completed;           /* messages, ever: progress is seen by this */
     uint64_t completed_seen;
     double progress_at, scanned_at;
@@ -115,6 +126,16 @@ void mt_add_in_order(enum mt_form form, int64_t n, int nfrom, const void *const 
                      void *const *to);
 void mt_pack(int64_t n, const float *from, uint16_t *to);
 void mt_unpack(int64_t n, const uint16_t *from, float *to);
+
+/* way.c: ranks of a sum on their hosts. */
+struct mt_crowd {
+    int size, hosts;
+    int fullest;                      /* ranks of the host that has most of them */
+    double leaving;                   /* messages out of a host if each rank sends one to each: the
+                                         host with most */
+};
+/* Bytes below which it is shorter to send whole arrays. */
+double mt_way_limit(const struct mt_links *l, const struct mt_crowd *c);
 
 /* direct.c */
 struct mt_direct;

@@ -180,7 +180,8 @@ int mt_job_open_device(struct mt_job *job, const char *use, int share)
     }
     MT_TRY(own_seat(job, use, share, &seat));
     MT_TRY(mt_job_agree(job, open_it(job, &seat, wish_of(job, use))));
-    return mt_comm_describe(job->comm, job->taken.name);
+    MT_TRY(mt_comm_describe(job->comm, job->taken.name));
+    return mt_comm_gauge(job->comm);
 }
 
 void mt_job_limit(struct mt_job *job, double memory, double max_alloc)

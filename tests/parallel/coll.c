@@ -1,10 +1,11 @@
 /* coll.c -- proves: mt_reduce gives the bits of ((r0 + r1) + r2) + ... on every rank, for lengths
- * from 0 to several chunks, for lengths below the number of ranks, several sums in flight at once
- * and one after the other, for groups of some ranks and with members that only receive; it asks
- * for no memory after mt_reduce_new and writes nothing outside; so do sums in memory that the ranks
- * share, of arrays that lie there and of arrays that do not, and no name of it is left. mt_collect
- * brings the parts of all ranks, in the order of the group, for parts of any length. All of this
- * also for sums that travel as bf16, which are the bits of B((B(r0) + B(r1)) + ...).
+ * from 0 to several chunks, whichever way it takes, for lengths below the number of ranks, several
+ * sums in flight at once and one after the other, for groups of some ranks and with members that
+ * only receive; it asks for no memory after mt_reduce_new and writes nothing outside; so do sums in
+ * memory that the ranks share, of arrays that lie there and of arrays that do not, and no name of
+ * it is left. mt_collect brings the parts of all ranks, in the order of the group, for parts of any
+ * length. All of this also for sums that travel as bf16, which are the bits of
+ * B((B(r0) + B(r1)) + ...).
  * Ranks: 1 2 3 4 5 */
 #define _POSIX_C_SOURCE 200809L
 #include "job.h"
@@ -232,6 +233,22 @@ static void sums(struct job *j, const struct how *how, struct mt_reduce *const *
               (long long)(mt_mem_requests(j->ctx) - before));
 }
 
+/* Sums by messages, each way and as chosen; with all numbers, and some as bf16. */
+static void ways(struct job *j, struct mt_reduce *const *r, float *const *x)
+{
+    static const enum mt_way way[] = {MT_WAY_PARTS, MT_WAY_WHOLE, MT_WAY_AUTO};
+
+    JOB_DO(j, mt_comm_gauge(j->comm));
+    for (int w = 0; w < 3; w++) {
+        for (int k = 0; k < FLIGHT; k++) {
+            mt_reduce_wish(r[k], way[w]);
+        }
+        sums(j, (const struct how[FLIGHT]){{NULL, 0, 0}}, r, x);
+        sums(j, (const struct how[FLIGHT]){{NULL, 0, 1}, {NULL, 0, 0}, {NULL, 0, 1}}, r, x);
+        JOB_CHECK(j, way[w] == MT_WAY_AUTO || mt_reduce_way(r[0]) == way[w], "another way");
+    }
+}
+
 /* A name of this process in the file system where Linux keeps shared memory. */
 static int names_left(void)
 {
@@ -291,8 +308,7 @@ int main(void)
         JOB_DO(&j, mt_reduce_new(j.ctx, j.comm, j.size, lengths[N - 1], 1, &r[k]));
         JOB_DO(&j, MT_NEW_N(j.ctx, lengths[N - 1] + GUARD, &x[k]));
     }
-    sums(&j, (const struct how[FLIGHT]){{NULL, 0, 0}}, r, x);
-    sums(&j, (const struct how[FLIGHT]){{NULL, 0, 1}, {NULL, 0, 0}, {NULL, 0, 1}}, r, x);
+    ways(&j, r, x);
     shared_sums(&j, r, x);
 
     JOB_DO(&j, mt_collect_new(j.ctx, j.comm, j.size, &c));

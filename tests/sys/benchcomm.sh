@@ -1,6 +1,6 @@
 #!/bin/sh
 # benchcomm.sh -- proves that `motley bench comm` gives a time for every size asked for that is not
-# below the least possible by more than noise, and for a configuration the time in flight and
+# below the least possible by more than noise, and the way it took, which can be chosen; and for a configuration the time in flight and
 # the part of it that was exposed, which is the smaller one; alone it says how to start it.
 # Time: 120
 . "$top_srcdir/tests/sys/lib.sh"
@@ -25,6 +25,15 @@ paste "$TMPDIR/a" "$TMPDIR/b" | awk '!($1 > 0 && $2 > 0 && $1 > $2 / 4) { bad = 
 # The bound of 40000 bytes on two ranks is the time of 40000 bytes between them.
 awk -v rate="$(value ring_bytes_per_second "$TMPDIR/sums.json")" -v bound="$(tail -n 1 "$TMPDIR/b")" \
     'BEGIN { d = 40000 / rate / bound; exit !(d > 0.999 && d < 1.001) }' || say "bound is wrong"
+grep -q '"way": "beside"' "$TMPDIR/sums.json" || say "ways: $(cat "$TMPDIR/sums.json")"
+for way in parts whole; do
+    ranks 2 bench comm --bytes 4096 --way $way --wire bf16 --json "$TMPDIR/way.json" >"$TMPDIR/out" 2>&1 ||
+        say "bench comm --way $way failed: $(cat "$TMPDIR/out")"
+    grep -q "\"way\": \"$way\"" "$TMPDIR/way.json" || say "way $way: $(cat "$TMPDIR/way.json")"
+    grep -q " $way\$" "$TMPDIR/out" || say "way $way: $(cat "$TMPDIR/out")"
+done
+ranks 2 bench comm --way ring >/dev/null 2>"$TMPDIR/out" && say "--way ring was accepted"
+grep -q "auto, parts or whole" "$TMPDIR/out" || say "says: $(cat "$TMPDIR/out")"
 ranks 2 bench comm --bytes 12,x >/dev/null 2>"$TMPDIR/out" && say "--bytes 12,x was accepted"
 grep -q "up to 32 sizes" "$TMPDIR/out" || say "says: $(cat "$TMPDIR/out")"
 
