@@ -47,10 +47,10 @@ static int rising(const void *a, const void *b)
 static int shift(const struct gauge *g, int to, int from, size_t bytes, int count)
 {
     int in[IN_FLIGHT], out[IN_FLIGHT];
-    char *send = g->room + (size_t)IN_FLIGHT * LONG;
+    char *send = g->room + IN_FLIGHT * LONG;
 
     for (int i = 0; i < count; i++) {
-        MT_TRY(mt_comm_recv(g->comm, g->room + (size_t)i * LONG, bytes, from, TAG,
+        MT_TRY(mt_comm_recv(g->comm, g->room + i * LONG, bytes, from, TAG,
                             &in[i]));
     }
     for (int i = 0; i < count; i++) {
