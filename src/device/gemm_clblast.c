@@ -5,7 +5,15 @@
  * from the caller's scratch, so nothing is allocated in a run. A batch goes through the
  * strided-batched call, for which CLBlast has no such form: where it pads, it allocates inside
  * (CLBlast src/routines/levelx/xgemmstridedbatched.cpp). The other batched form is avoided: it
- * uploads its offsets and waits.
+ * uploads its offsets and waits. CLBlast 1.5.3 gives wrong numbers for a batch that needs no
+ * padding and begins within a vector: it rounds offsets down. Such a batch goes one product at a
+ * time.
+ *
+ * CLBlast copies every matrix that does not begin where its buffer begins, that is not as long as
+ * its tiles on every side, or that lies the other way than its kernel wants (our A if it is not
+ * transposed, our B if it is). Matrices of motley lie somewhere in a few large buffers, so they
+ * are given as sub-buffers; and there are forms whose blocks divide the usual sizes. Longer rows
+ * would have to be those of all tensors, which are dense (docs/design.md).
  *
  * A form is a set of CLBlast's tuning parameters for CLBlastOverrideParameters. CLBlast keeps one
  * set per device, compiles anew after each change and cannot go back to its own, so all products of
@@ -32,6 +40,8 @@
 /* MIN: the size (cubed) below which CLBlast takes its other kernel; the rest is of this one, with
  * GEMMK 0 and KREG 1. */
 static const char *const cpu_forms[] = {
+    "MIN=64,KWG=16,KWI=2,MDIMA=1,MDIMC=1,MWG=16,NDIMB=1,NDIMC=1,NWG=8,SA=0,SB=0,STRM=0,STRN=0,"
+    "VWM=8,VWN=8",
     "MIN=64,KWG=32,KWI=2,MDIMA=1,MDIMC=1,MWG=32,NDIMB=1,NDIMC=1,NWG=8,SA=0,SB=0,STRM=0,STRN=0,"
     "VWM=16,VWN=8",
     "MIN=64,KWG=32,KWI=2,MDIMA=1,MDIMC=1,MWG=32,NDIMB=1,NDIMC=1,NWG=12,SA=0,SB=0,STRM=0,STRN=0,"
@@ -40,6 +50,16 @@ static const char *const cpu_forms[] = {
     "VWM=16,VWN=16",
     "MIN=64,KWG=32,KWI=2,MDIMA=1,MDIMC=1,MWG=16,NDIMB=1,NDIMC=1,NWG=8,SA=0,SB=0,STRM=0,STRN=0,"
     "VWM=8,VWN=8",
+    NULL,
+};
+/* Of CPU devices that run one number a lane. */
+static const char *const lane_forms[] = {
+    "MIN=1,KWG=16,KWI=2,MDIMA=8,MDIMC=8,MWG=64,NDIMB=1,NDIMC=1,NWG=8,SA=0,SB=0,STRM=0,STRN=0,"
+    "VWM=8,VWN=8",
+    "MIN=1,KWG=16,KWI=2,MDIMA=8,MDIMC=8,MWG=32,NDIMB=1,NDIMC=1,NWG=8,SA=0,SB=0,STRM=0,STRN=0,"
+    "VWM=4,VWN=4",
+    "MIN=1,KWG=16,KWI=2,MDIMA=8,MDIMC=8,MWG=32,NDIMB=8,NDIMC=8,NWG=32,SA=0,SB=0,STRM=0,STRN=0,"
+    "VWM=1,VWN=1",
     NULL,
 };
 static const char *const gpu_forms[] = {
@@ -54,14 +74,23 @@ static const char *const gpu_forms[] = {
     NULL,
 };
 
+/* A part of a buffer, as a sub-buffer. It is made when the place is first seen and keeps its parent
+ * alive, so the handle of the parent identifies it. A sub-buffer is a description, not memory. */
+struct range {
+    cl_mem parent, mem;              /* mem: NULL before */
+    uint64_t off, bytes;
+};
+
 struct state {
     char form[MT_GEMM_FORM];
-    /* CLBlast takes a whole buffer as scratch, motley has a range: a sub-buffer over it. It is
-     * made when the range is first seen and keeps its parent alive, so the handle of the parent
-     * identifies it. A sub-buffer is a description, not memory. */
-    cl_mem parent, range;
-    uint64_t off;
-    uint64_t bytes;
+    struct range a, b, c, scratch;
+    uint64_t bytes;                  /* of scratch that CLBlast wants */
+};
+
+/* A matrix, or those of a batch, as CLBlast is told of it. */
+struct place {
+    cl_mem mem;
+    size_t off, ld, stride;          /* elements */
 };
 
 static const char *status_name(CLBlastStatusCode code)
@@ -106,12 +135,17 @@ static int check(struct mt_dev *dev, const char *call, CLBlastStatusCode code)
 
 static const char *forms(const struct mt_dev *dev, int i)
 {
-    enum { COUNT = sizeof cpu_forms / sizeof *cpu_forms };
+    enum { CPU = sizeof cpu_forms / sizeof *cpu_forms,
+           LANES = sizeof lane_forms / sizeof *lane_forms,
+           GPU = sizeof gpu_forms / sizeof *gpu_forms };
 
-    if (i >= COUNT || (dev->info.type == MT_DEV_CPU && mt_gemm_vector(dev) == 0)) {
-        return NULL;   /* one number a lane: such tiles would take minutes to compile */
+    if (dev->info.type != MT_DEV_CPU) {
+        return i < GPU ? gpu_forms[i] : NULL;
     }
-    return dev->info.type == MT_DEV_CPU ? cpu_forms[i] : gpu_forms[i];
+    if (mt_gemm_vector(dev) == 0) {   /* cpu_forms would take minutes to compile */
+        return i < LANES ? lane_forms[i] : NULL;
+    }
+    return i < CPU ? cpu_forms[i] : NULL;
 }
 
 /* Gives the device this set of parameters, unless it has it. */
@@ -173,9 +207,12 @@ static CLBlastTranspose transpose(int yes)
 static void release(struct mt_dev *dev, void *state)
 {
     struct state *s = state;
+    const struct range *all[] = {&s->a, &s->b, &s->c, &s->scratch};
 
-    if (s->range != NULL) {
-        clReleaseMemObject(s->range);
+    for (int i = 0; i < 4; i++) {
+        if (all[i]->mem != NULL) {
+            clReleaseMemObject(all[i]->mem);
+        }
     }
     mt_free(mt_dev_ctx(dev), s);
 }
@@ -203,7 +240,7 @@ static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form
                                             &bytes)));
     MT_TRY(MT_NEW(mt_dev_ctx(dev), &s));
     snprintf(s->form, sizeof s->form, "%s", form);
-    if (bytes > 0 && g->batch == 1) {
+    if (bytes > 0) {
         s->bytes = bytes;
         *scratch_bytes = bytes + dev->base_align;   /* room to begin where a sub-buffer may */
     } else {
@@ -213,30 +250,85 @@ static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form
     return MOTLEY_OK;
 }
 
-static int take_scratch(struct mt_dev *dev, struct state *s, const struct mt_tensor *scratch)
+static uint64_t alignment(const struct mt_dev *dev)
 {
-    const struct mt_buf *buf = scratch->buf;
-    cl_mem parent = buf->whole != NULL ? buf->whole : buf->mem;   /* no sub-buffer of another */
-    uint64_t align = dev->base_align > 0 ? dev->base_align : 1;
-    uint64_t first = scratch->off * sizeof(float) + (buf->whole != NULL ? buf->guard_bytes : 0);
-    uint64_t off = (first + align - 1) / align * align;
-    cl_buffer_region region = {.origin = (size_t)off, .size = (size_t)s->bytes};
-    cl_int code;
-    cl_mem range;
+    return dev->base_align > 0 ? dev->base_align : 1;
+}
 
-    if (s->range != NULL && s->parent == parent && s->off == off) {
+/* In bytes; off: where a sub-buffer may begin. */
+static int take_range(struct mt_dev *dev, struct range *r, const struct mt_buf *buf, uint64_t off,
+                      uint64_t bytes)
+{
+    cl_mem parent = buf->whole != NULL ? buf->whole : buf->mem;   /* no sub-buffer of another */
+    uint64_t from = off + (buf->whole != NULL ? buf->guard_bytes : 0);
+    cl_buffer_region region = {.origin = (size_t)from, .size = (size_t)bytes};
+    cl_int code;
+    cl_mem mem;
+
+    if (r->mem != NULL && r->parent == parent && r->off == from && r->bytes == bytes) {
         return MOTLEY_OK;
     }
-    range = clCreateSubBuffer(parent, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region,
-                              &code);
+    mem = clCreateSubBuffer(parent, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region,
+                            &code);
     MT_CL_DID(dev, "clCreateSubBuffer", code);
-    if (s->range != NULL) {
-        clReleaseMemObject(s->range);
+    if (r->mem != NULL) {
+        clReleaseMemObject(r->mem);
     }
-    s->range = range;
-    s->parent = parent;
-    s->off = off;
+    *r = (struct range){.parent = parent, .mem = mem, .off = from, .bytes = bytes};
     return MOTLEY_OK;
+}
+
+static int take_scratch(struct mt_dev *dev, struct state *s, const struct mt_tensor *scratch)
+{
+    uint64_t align = alignment(dev), first = scratch->off * sizeof(float);
+
+    MT_TRY(take_range(dev, &s->scratch, scratch->buf, (first + align - 1) / align * align,
+                      s->bytes));
+    return MOTLEY_OK;
+}
+
+/* Of rows x cols. */
+static int take_matrix(struct mt_dev *dev, struct range *r, const struct mt_tensor *t, int64_t rows,
+                       int64_t cols, int64_t batch, struct place *at)
+{
+    uint64_t first = (uint64_t)(batch - 1) * at->stride;       /* element of the last matrix */
+    uint64_t n = first + (uint64_t)(rows - 1) * at->ld + (uint64_t)cols;
+
+    MT_TRY(take_range(dev, r, t->buf, t->off * sizeof(float), n * sizeof(float)));
+    at->mem = r->mem;
+    at->off = 0;
+    return MOTLEY_OK;
+}
+
+/* All three matrices as sub-buffers if they begin where sub-buffers may: not some of them, which
+ * would then overlap the buffers of the others. */
+static int take_matrices(struct mt_dev *dev, const struct mt_gemm *g, struct state *s,
+                         const struct mt_gemm_call *call, struct place *a, struct place *b,
+                         struct place *c)
+{
+    uint64_t off = (call->a->off | call->b->off | call->c->off) * sizeof(float);
+
+    if (off % alignment(dev) != 0) {
+        return MOTLEY_OK;
+    }
+    MT_TRY(take_matrix(dev, &s->a, call->a, g->trans_a ? call->k : call->m,
+                       g->trans_a ? call->m : call->k, g->batch, a));
+    MT_TRY(take_matrix(dev, &s->b, call->b, g->trans_b ? call->n : call->k,
+                       g->trans_b ? call->k : call->n, g->batch, b));
+    MT_TRY(take_matrix(dev, &s->c, call->c, call->m, call->n, g->batch, c));
+    return MOTLEY_OK;
+}
+
+/* Whether all matrices of a batch begin at whole vectors of CLBlast's kernels, of 16 at most. */
+static int whole_vectors(const struct place *a, const struct place *b, const struct place *c)
+{
+    return ((a->off | a->stride | b->off | b->stride | c->off | c->stride) & 15) == 0;
+}
+
+static struct place place(const struct mt_tensor *t, int64_t ld, int64_t stride)
+{
+    return (struct place){.mem = mt_buf_mem(t->buf), .off = (size_t)t->off, .ld = (size_t)ld,
+                          .stride = (size_t)stride};
 }
 
 static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
@@ -246,30 +338,37 @@ static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
     CLBlastTranspose ta = transpose(g->trans_a), tb = transpose(g->trans_b);
     struct state *s = state;
     size_t m = (size_t)call->m, n = (size_t)call->n, k = (size_t)call->k;
-    size_t lda = (size_t)call->lda, ldb = (size_t)call->ldb, ldc = (size_t)call->ldc;
+    struct place a = place(call->a, call->lda, call->stride_a);
+    struct place b = place(call->b, call->ldb, call->stride_b);
+    struct place c = place(call->c, call->ldc, call->stride_c);
 
     MT_TRY(apply(dev, s->form));   /* another plan may have changed it */
-    dev->launches++;   /* at least; CLBlast does not say how many */
-    if (g->batch > 1) {
+    MT_TRY(take_matrices(dev, g, s, call, &a, &b, &c));
+    if (g->batch > 1 && whole_vectors(&a, &b, &c)) {
+        dev->launches++;   /* at least; CLBlast does not say how many */
         MT_TRY(check(dev, "CLBlastSgemmStridedBatched",
                      CLBlastSgemmStridedBatched(
-                         CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha,
-                         mt_buf_mem(call->a->buf), call->a->off, lda, (size_t)call->stride_a,
-                         mt_buf_mem(call->b->buf), call->b->off, ldb, (size_t)call->stride_b,
-                         call->beta, mt_buf_mem(call->c->buf), call->c->off, ldc,
-                         (size_t)call->stride_c, (size_t)g->batch, &queue,
+                         CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, a.mem, a.off, a.ld,
+                         a.stride, b.mem, b.off, b.ld, b.stride, call->beta, c.mem, c.off, c.ld,
+                         c.stride, (size_t)g->batch, &queue,
                          mt_devtrace_slot(dev, MT_LANE_COMPUTE, "CLBlast gemm"))));
         return MOTLEY_OK;
     }
     if (s->bytes > 0) {
         MT_TRY(take_scratch(dev, s, call->scratch));
     }
-    MT_TRY(check(dev, "CLBlastSgemmWithTempBuffer",
-                 CLBlastSgemmWithTempBuffer(
-                     CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, mt_buf_mem(call->a->buf),
-                     call->a->off, lda, mt_buf_mem(call->b->buf), call->b->off, ldb, call->beta,
-                     mt_buf_mem(call->c->buf), call->c->off, ldc, &queue,
-                     mt_devtrace_slot(dev, MT_LANE_COMPUTE, "CLBlast gemm"), s->range)));
+    for (int64_t i = 0; i < g->batch; i++) {
+        dev->launches++;
+        MT_TRY(check(dev, "CLBlastSgemmWithTempBuffer",
+                     CLBlastSgemmWithTempBuffer(
+                         CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, a.mem, a.off, a.ld,
+                         b.mem, b.off, b.ld, call->beta, c.mem, c.off, c.ld, &queue,
+                         mt_devtrace_slot(dev, MT_LANE_COMPUTE, "CLBlast gemm"),
+                         s->scratch.mem)));
+        a.off += a.stride;
+        b.off += b.stride;
+        c.off += c.stride;
+    }
     return MOTLEY_OK;
 }
 

@@ -2,7 +2,8 @@
  * all transposes, one matrix and three, with and without a residual, sizes smaller than planned;
  * small integers, so that every result is exact, or, in bf16, the exact one rounded (twice with a
  * residual), against a loop in double. What lies behind C stays. `pairs` is tested with its
- * instruction, where the processor has it, and with OpenCL C in its place. */
+ * instruction, where the processor has it, and with OpenCL C in its place. `clblast` is tested with
+ * matrices that begin anywhere in their buffers. */
 #include "base/ctx.h"
 #include "base/half.h"
 #include "device/buf.h"
@@ -26,6 +27,7 @@ struct world {
     struct mt_buf *buf[5];           /* A, B, C, bias, residual */
     struct mt_buf *half[5];          /* the same in bf16 */
     float a[ROOM], b[ROOM], c[ROOM], r[ROOM], got[ROOM], bias[SIDE];
+    int off;                         /* where A, B and C begin */
 };
 
 static struct world w;
@@ -52,13 +54,13 @@ static double element(const struct mt_gemm *g, int e, int64_t i, int64_t j, floa
         int64_t a = g->trans_a ? l * g->m + i : i * g->k + l;
         int64_t b = g->trans_b ? j * g->k + l : l * g->n + j;
 
-        sum += (double)w.a[e * g->m * g->k + a] * (double)w.b[e * g->k * g->n + b];
+        sum += (double)w.a[w.off + e * g->m * g->k + a] * (double)w.b[w.off + e * g->k * g->n + b];
     }
-    sum += beta != 0 ? (double)w.c[(e * g->m + i) * g->n + j] : 0;
+    sum += beta != 0 ? (double)w.c[w.off + (e * g->m + i) * g->n + j] : 0;
     sum += g->has_bias ? (double)w.bias[j] : 0;
     sum = sum < 0 && g->act == MT_GEMM_RELU ? 0 : sum;
     sum = rounded(g, sum);
-    return g->after != 0 ? rounded(g, sum + (double)w.r[(e * g->m + i) * g->n + j]) : sum;
+    return g->after != 0 ? rounded(g, sum + (double)w.r[w.off + (e * g->m + i) * g->n + j]) : sum;
 }
 
 /* n numbers into a buffer of that type. */
@@ -75,31 +77,37 @@ static int put(struct mt_buf *buf, enum mt_dtype type, const float *x, int n)
     return mt_buf_write(buf, 0, (uint64_t)n * sizeof *half, half);
 }
 
-static void one(const struct mt_gemm_plan *plan, const struct mt_gemm *now, const char *provider)
+static void one(const struct mt_gemm_plan *plan, const struct mt_gemm *now, const char *provider,
+                struct mt_buf *room)
 {
     struct mt_buf **in = now->in == MT_F32 ? w.buf : w.half;
     struct mt_buf **out = now->out == MT_F32 ? w.buf : w.half;
-    struct mt_tensor a = {.buf = in[0]}, b = {.buf = in[1]}, bias = {.buf = in[3]};
-    struct mt_tensor c = {.spec = mt_spec_new(now->out, 0, 1, &(int64_t){ROOM}), .buf = out[2]};
-    struct mt_tensor residual = {.spec = c.spec, .buf = out[4]};
+    uint64_t off = (uint64_t)w.off;
+    struct mt_tensor a = {.buf = in[0], .off = off}, b = {.buf = in[1], .off = off};
+    struct mt_tensor bias = {.buf = in[3]}, scratch = {.buf = room, .off = off};
+    struct mt_tensor all = {.spec = mt_spec_new(now->out, 0, 1, &(int64_t){ROOM}), .buf = out[2]};
+    struct mt_tensor c = {.spec = all.spec, .buf = out[2], .off = off};
+    struct mt_tensor residual = {.spec = all.spec, .buf = out[4], .off = off};
     struct mt_gemm_after after = {.residual = &residual};
+    const float *got = w.got + w.off;
     float beta = (float)(now->m % 2);
-    int64_t batch = now->batch, end = batch * now->m * now->n;
+    int64_t batch = now->batch, end = w.off + batch * now->m * now->n;
 
     assert_int_equal(put(out[2], now->out, w.c, ROOM), MOTLEY_OK);
-    assert_int_equal(mt_gemm_run_after(plan, now->m, &a, &b, beta, &c, &bias, NULL,
+    assert_int_equal(mt_gemm_run_after(plan, now->m, &a, &b, beta, &c, &bias, &scratch,
                                        now->after != 0 ? &after : NULL), MOTLEY_OK);
-    assert_int_equal(mt_cast_read(w.ctx, &c, w.got), MOTLEY_OK);
-    for (int64_t p = 0; p < end; p++) {
+    assert_int_equal(mt_cast_read(w.ctx, &all, w.got), MOTLEY_OK);
+    for (int64_t p = 0; p < end - w.off; p++) {
         double want = element(now, (int)(p / (now->m * now->n)), p / now->n % now->m, p % now->n,
                               beta);
 
-        if ((double)w.got[p] != want) {
+        if ((double)got[p] != want) {
             fail_msg("%s %d%d %d x %d x %d: C[%d] is %g, must be %g", provider, now->trans_a,
-                     now->trans_b, (int)now->m, (int)now->n, (int)now->k, (int)p, (double)w.got[p],
+                     now->trans_b, (int)now->m, (int)now->n, (int)now->k, (int)p, (double)got[p],
                      want);
         }
     }
+    assert_memory_equal(w.got, w.c, (size_t)w.off * sizeof(float));
     assert_memory_equal(w.got + end, w.c + end, (size_t)(ROOM - end) * sizeof(float));
 }
 
@@ -132,7 +140,7 @@ static int sweep(const char *provider, enum mt_dtype in)
                 struct mt_gemm now = plan->g;
 
                 now.m = m;
-                one(plan, &now, provider != NULL ? provider : "model");
+                one(plan, &now, provider != NULL ? provider : "model", NULL);
                 done++;
             }
             mt_gemm_plan_free(plan);
@@ -165,10 +173,45 @@ static void every_edge_of_bf16(void **state)
     assert_true(sweep(NULL, MT_BF16) > 0);
 }
 
+/* At the beginning, where a sub-buffer may begin, and elsewhere, by one plan; of a size that the
+ * library's tiles divide, and of one that they do not. */
+static void anywhere_in_a_buffer(void **state)
+{
+    static const int size[] = {32, 31}, off[] = {0, 256, 5, 512, 256};
+    static const char form[] = "MIN=1,KWG=16,KWI=2,MDIMA=1,MDIMC=1,MWG=16,NDIMB=1,NDIMC=1,NWG=8,"
+                               "SA=0,SB=0,STRM=0,STRN=0,VWM=4,VWN=4";
+
+    (void)state;
+    for (int way = 0; way < 8; way++) {
+        int64_t side = size[way >> 2];
+        struct mt_gemm g = {.trans_a = way & 1, .trans_b = way >> 1 & 1, .m = side, .n = side,
+                            .k = side, .batch = way % 3 == 0 ? BATCH : 1, .alpha = 1.0f};
+        struct mt_gemm_plan *plan = NULL;
+        struct mt_buf *room = NULL;
+        int st = mt_gemm_plan_with(w.dev, &g, "clblast", form, 1, &plan);
+
+        if (st == MOTLEY_EUNSUP) {
+            printf("SKIP clblast: not built in\n");
+            skip();
+        }
+        assert_int_equal(st, MOTLEY_OK);
+        assert_int_equal(mt_buf_new(w.dev, mt_gemm_plan_scratch(plan) + 4096, "test", &room),
+                         MOTLEY_OK);
+        for (int i = 0; i < 5; i++) {
+            w.off = off[i];
+            one(plan, &plan->g, "clblast", room);
+        }
+        w.off = 0;
+        mt_gemm_plan_free(plan);
+        mt_buf_free(room);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_edge),
-                                       cmocka_unit_test(every_edge_of_bf16)};
+                                       cmocka_unit_test(every_edge_of_bf16),
+                                       cmocka_unit_test(anywhere_in_a_buffer)};
     struct mt_dev_info *list = NULL;
     int n = 0, code = 77;
 
