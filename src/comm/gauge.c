@@ -2,9 +2,8 @@
  *
  * Each rank sends to the next one of its host and gets from the one before, all at once; then the
  * first ranks of the hosts do so among each other. Short messages give the latency (median), some
- * in flight of the length that sums have the rate (best). On one host it takes about a
- * millisecond, over a link of 1 Gbit/s about 20. Every rank also adds some awkward numbers, whose
- * bits must be the same everywhere before ranks may each add for themselves. */
+ * in flight of the length that sums have the rate (best). Every rank also adds some awkward
+ * numbers, whose bits must be the same everywhere before ranks may each add for themselves. */
 #include "comm/link.h"
 
 #include "base/ctx.h"
