@@ -18,10 +18,12 @@ need_mpi
 hosts 2 1e9 0.001
 small_config
 
-# The program, and the exit code of each process in a file.
+# The program, and the exit code of each process in a file, also if the launcher ends the script
+# because another process has failed.
 program=$MOTLEY MOTLEY=$TMPDIR/program
 cat >"$MOTLEY" <<END
 #!/bin/sh
+trap : TERM
 host=\$(uname -n)
 [ ! -e "$TMPDIR/only.\$host" ] || set -- "\$@" "\$(cat "$TMPDIR/only.\$host")"
 "$program" "\$@"
@@ -42,15 +44,14 @@ job devices >"$TMPDIR/out" 2>&1 || say "motley devices failed: $(cat "$TMPDIR/ou
     say "hosts: $(cat "$TMPDIR/out")"
 codes >/dev/null
 
-# Delays come on top of what is set, and are halved by nothing; long messages reach the link's rate,
-# within what a busy machine does to it.
+# Nothing is measured faster than the link allows. How much slower is a matter of the machine.
 ranks_each=1
 job plan "$TMPDIR/small.yaml" --save-profile "$TMPDIR/profile" >/dev/null ||
     say "measuring over two hosts failed"
 link=$(sed -n '/"hosts"/,/]/s/.*"latency":\([-+0-9.e]*\),"bandwidth":\([0-9.e+]*\).*/\1 \2/p' \
     "$TMPDIR/profile" | sed -n '2p;3p')
-echo "$link" | awk '{ if ($1 < 1e-3 || $1 > 4e-3 || $2 < 50e6 || $2 > 140e6) { exit 1 } }
-    END { exit NR != 2 }' || say "the link of 1 ms and 125 MB/s was measured as: $link"
+echo "$link" | awk '!($1 >= 1e-3 && $2 > 0 && $2 <= 140e6) { bad = 1 }
+    END { exit bad || NR != 2 }' || say "the link of 1 ms and 125 MB/s was measured as: $link"
 grep -q '"sums"' "$TMPDIR/profile" || say "sums were not rehearsed between hosts"
 codes >/dev/null
 
