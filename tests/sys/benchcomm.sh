@@ -1,7 +1,8 @@
 #!/bin/sh
 # benchcomm.sh -- proves that `motley bench comm` gives a time for every size asked for that is not
-# below the least possible by more than noise, and the way it took, which can be chosen; and for a configuration the time in flight and
-# the part of it that was exposed, which is the smaller one; alone it says how to start it.
+# below the least possible by more than noise, and the way it took, which can be chosen; and for a
+# configuration the time in flight and the part of it that was exposed, which is the smaller one;
+# alone it says how to start it.
 # Time: 120
 . "$top_srcdir/tests/sys/lib.sh"
 "$MOTLEY" bench comm >"$TMPDIR/out" 2>&1
