@@ -119,25 +119,27 @@ static int settle(struct mt_comm *comm, int peer, int mean, double *found)
     return MOTLEY_OK;
 }
 
-/* Messages of LARGE bytes, one of which took `large` with a latency of `late`, until a turn is
- * long. */
-static int enough(double large, double late)
+/* Messages of LARGE bytes, one of which took `one` with a latency of `late`, until a turn is long.
+ * Both ranks must come to the same number. */
+static int enough(double one, double late)
 {
-    double n = LONG * late / large;
+    double n = LONG * late / one;
 
     return n < 1 ? 1 : n < MANY ? (int)ceil(n) : MANY;
 }
 
 static int meet(struct mt_comm *comm, struct room *r, int peer, struct mt_path *out)
 {
-    double small = 0, large = 0, late;
+    double small = 0, large = 0, late, one;
 
     r->count = 1;
     MT_TRY(turns(comm, r, peer, TURNS, there_and_back, &small));
     MT_TRY(settle(comm, peer, 0, &small));
     MT_TRY(turns(comm, r, peer, TURNS, exchange, &large));
     late = small / 2;
-    r->count = enough(large, late);
+    one = large;
+    MT_TRY(settle(comm, peer, 0, &one));
+    r->count = enough(one, late);
     MT_TRY(turns(comm, r, peer, r->count > 1 ? TURNS : 0, exchange, &large));
     MT_TRY(settle(comm, peer, 1, &large));
     large -= late;
