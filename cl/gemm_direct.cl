@@ -125,15 +125,8 @@ INLINE void narrow(global float *c, global const float *r, global const float *s
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void gemm_direct(global float *c, global const float *r, global const float *s,
-                 global const float *bias, struct gemm_at at
-#if PLUS
-                 , global const float *residual
-#endif
-)
+                 global const float *bias, struct gemm_at at RESIDUAL_ARG)
 {
-#if !PLUS
-    global const float *residual = c;   /* never read */
-#endif
     vec x[MR * 2];
     uint g = get_group_id(0), gq = g % at.nq, gp = g / at.nq % at.np, batch = g / at.nq / at.np;
     uint panels = (at.q + NR - 1) / NR, what = at.add | at.last;
@@ -146,7 +139,7 @@ void gemm_direct(global float *c, global const float *r, global const float *s,
     r += at.r + batch * at.stride_r;
     s += at.s + batch * at.stride_s;
     bias += at.bias;
-    residual += PLUS ? at.residual + batch * at.stride_c : 0;
+    global const result *residual = RESIDUAL_OF(c, at, batch);
     if (at.q < VW) {
         narrow(c, r, s, bias, residual, &at, p0, p1, what);
         return;
@@ -287,15 +280,8 @@ INLINE void tile(global float *c, global const float *r, global const float *s,
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void gemm_direct(global float *c, global const float *r, global const float *s,
-                 global const float *bias, struct gemm_at at
-#if PLUS
-                 , global const float *residual
-#endif
-)
+                 global const float *bias, struct gemm_at at RESIDUAL_ARG)
 {
-#if !PLUS
-    global const float *residual = c;   /* never read */
-#endif
     uint g = get_group_id(0), gq = g % at.nq, gp = g / at.nq % at.np, batch = g / at.nq / at.np;
     uint what = at.add | at.last;
     uint q0 = (uint)((ulong)at.q * gq / at.nq), q1 = (uint)((ulong)at.q * (gq + 1) / at.nq);
@@ -305,7 +291,7 @@ void gemm_direct(global float *c, global const float *r, global const float *s,
     r += at.r + batch * at.stride_r;
     s += at.s + batch * at.stride_s;
     bias += at.bias;
-    residual += PLUS ? at.residual + batch * at.stride_c : 0;
+    global const result *residual = RESIDUAL_OF(c, at, batch);
     /* All columns stay in the first-level cache while the rows go by, or those of a tile do. */
     uint step = (q1 - q0) * at.k <= NEAR ? max(q1 - q0, 1u) : DQ;
 

@@ -329,15 +329,8 @@ INLINE void store(global result *c, global const result *bias, global const resu
 
 kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void gemm_tile(global result *c, global const operand *r, global const operand *s,
-               global const result *bias, struct gemm_at at
-#if PLUS
-               , global const result *residual
-#endif
-)
+               global const result *bias, struct gemm_at at RESIDUAL_ARG)
 {
-#if !PLUS
-    global const result *residual = c;   /* never read */
-#endif
     local words panels[PANELS * KC * 2];
     local vec x[MR * 2];
     local word rows[TILES * MR * ROW];
@@ -354,7 +347,7 @@ void gemm_tile(global result *c, global const operand *r, global const operand *
     r += at.r + batch * at.stride_r;
     s += at.s + batch * at.stride_s;
     bias += at.bias;
-    residual += PLUS ? at.residual + batch * at.stride_c : 0;
+    global const result *residual = RESIDUAL_OF(c, at, batch);
     for (uint k0 = 0; k0 < k; k0 += at.block) {
         uint kn = min(at.block, k - k0);
         uint what = (at.add || k0 > 0 ? ADD : 0) | (k0 + kn == k ? at.last : 0);

@@ -7,6 +7,7 @@
 
 #include "base/ctx.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -467,6 +468,19 @@ int mt_comm_sum(struct mt_comm *c, double *data, int n)
             s += all[(size_t)r * (size_t)n + (size_t)i];
         }
         data[i] = s;
+    }
+    return MOTLEY_OK;
+}
+
+int mt_comm_max(struct mt_comm *c, double *x)
+{
+    double *all;
+
+    MT_TRY(need_scratch(c, (size_t)c->info.size * sizeof *all));
+    all = c->scratch;
+    MT_TRY(mt_comm_allgather(c, x, sizeof *x, all));
+    for (int r = 0; r < c->info.size; r++) {
+        *x = fmax(*x, all[r]);
     }
     return MOTLEY_OK;
 }

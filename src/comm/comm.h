@@ -50,6 +50,8 @@ int mt_comm_bcast(struct mt_comm *c, void *data, size_t bytes, int root);
 int mt_comm_barrier(struct mt_comm *c);
 /* Sum over all ranks, in rank order: the same bits everywhere. */
 int mt_comm_sum(struct mt_comm *c, double *data, int n);
+/* *x becomes the largest of all ranks. */
+int mt_comm_max(struct mt_comm *c, double *x);
 /* The error of the lowest failing rank, with its words and its name in front, becomes the error
  * of all (MOTLEY_ESTOP gives way to failures; an error that all share stays as it is). Call it
  * before anything collective that depends on success everywhere. */

@@ -85,26 +85,10 @@ static int first_look(const struct gauge *g, int to, int from, double *latency, 
     return timed(g, to, from, LONG, 1, one);
 }
 
-/* The largest that any rank says. */
-static int largest(const struct gauge *g, double mine, double *most)
-{
-    double *all = NULL;
-    int size = g->comm->info.size, st;
-
-    MT_TRY(mt_comm_agree(g->comm, MT_NEW_N(g->comm->ctx, size, &all)));
-    MT_TRY_OR(done, mt_comm_allgather(g->comm, &mine, sizeof mine, all));
-    for (int r = 0; r < size; r++) {
-        *most = fmax(*most, all[r]);
-    }
-done:
-    mt_free(g->comm->ctx, all);
-    return st;
-}
-
 /* to < 0: this rank only waits for the others. */
 static int measure(const struct gauge *g, int to, int from, double *latency, double *rate)
 {
-    double one = 0, slowest = 0, took = 0;
+    double one = 0, slowest, took = 0;
     int turns;
 
     if (to >= 0) {
@@ -112,7 +96,8 @@ static int measure(const struct gauge *g, int to, int from, double *latency, dou
         *rate = LONG / fmax(one - *latency, one / 2);
     }
     /* As many turns on all of them: each waits for two others. */
-    MT_TRY(largest(g, one, &slowest));
+    slowest = one;
+    MT_TRY(mt_comm_max(g->comm, &slowest));
     turns = (int)fmin(MOST, SECONDS / (IN_FLIGHT * slowest + 1e-9));
     for (int i = 0; i < turns && to >= 0; i++) {
         MT_TRY(timed(g, to, from, LONG, IN_FLIGHT, &took));

@@ -77,23 +77,6 @@ static int time_windows(const struct call *c, struct mt_stand *s, double expecte
     return MOTLEY_OK;
 }
 
-/* What all ranks say: the largest. */
-static int largest(const struct call *c, double mine, double *out)
-{
-    int n = mt_comm_info(c->comm)->size, st = MOTLEY_OK;
-    double *all = NULL;
-
-    MT_TRY_OR(done, mt_comm_agree(c->comm, MT_NEW_N(c->whole->ctx, n, &all)));
-    MT_TRY_OR(done, mt_comm_allgather(c->comm, &mine, sizeof mine, all));
-    *out = mine;
-    for (int r = 0; r < n; r++) {
-        *out = fmax(*out, all[r]);
-    }
-done:
-    mt_free(c->whole->ctx, all);
-    return st;
-}
-
 /* A layout that is not possible here is no failure. */
 static int impossible(int st)
 {
@@ -106,7 +89,7 @@ static int run_real(const struct call *c, const struct mt_layout *l, int64_t row
 {
     int micros = l->replica[0].micros, fits = 0, st;
     struct mt_stand s = {0};
-    double refused = 0, took = 0;
+    double refused, took = 0;
 
     st = mt_stand_job(c->dev, c->comm, c->whole, c->optim, c->opt, l, rows, micros, &s, &fits);
     if (impossible(st)) {
@@ -114,10 +97,12 @@ static int run_real(const struct call *c, const struct mt_layout *l, int64_t row
         st = MOTLEY_OK;
     }
     MT_TRY_OR(done, mt_comm_agree(c->comm, st));
-    MT_TRY_OR(done, largest(c, !fits, &refused));
+    refused = !fits;
+    MT_TRY_OR(done, mt_comm_max(c->comm, &refused));
     if (refused == 0) {
         MT_TRY_OR(done, mt_comm_agree(c->comm, time_windows(c, &s, expected, &took)));
-        MT_TRY_OR(done, largest(c, took, seconds));
+        MT_TRY_OR(done, mt_comm_max(c->comm, &took));
+        *seconds = took;
     }
 done:
     mt_stand_fini(&s);
