@@ -7,10 +7,10 @@
 # Needs two cores. Rank 0 has one of them; ranks 1 and 2 are made four times slower by
 # device.slow, which sleeps three quarters of the time, and share the other. Alone each rank runs
 # on the core it has in the job, with the rows that it has there. NET (bench/mlp.yaml, or another
-# network for images of 28 x 28), BATCH (25600), STEPS (16) of one measurement, ROUNDS (3),
+# network for images of 28 x 28), BATCH (25600), STEPS (40) of one measurement, ROUNDS (3),
 # MPIEXEC (mpirun --oversubscribe --bind-to none), CORES ("0 1").
 . "$(dirname "$0")/lib.sh"
-batch=${BATCH:-25600} steps=${STEPS:-16}
+batch=${BATCH:-25600} steps=${STEPS:-40}
 cores=${CORES:-0 1}
 one=${cores%% *} two=${cores##* }
 mpi=${MPIEXEC:-mpirun --oversubscribe --bind-to none}
