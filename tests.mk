@@ -55,6 +55,7 @@ unit_tests += tests/unit/share
 unit_tests += tests/unit/sharing
 unit_tests += tests/unit/slow
 unit_tests += tests/unit/sim
+unit_tests += tests/unit/threads
 unit_tests += tests/unit/tp
 unit_tests += tests/unit/trace
 unit_tests += tests/unit/tree

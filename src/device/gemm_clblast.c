@@ -23,7 +23,11 @@
  *
  * CLBlast before 1.6.3 gave wrong numbers for some parameter sets (its issues 533, 542: GEMMK=1
  * with MWG unlike NWG, which no form has); 1.5.3 is what Debian 12 carries, and the check before
- * first use is what protects against them. */
+ * first use is what protects against them.
+ *
+ * CLBlast keeps its database of parameters and its programs in variables of the process, and
+ * guards only some of them (its issue 486; CLBlastOverrideParameters, called by two threads at
+ * once, fails in one of eight runs of tests/unit/threads.c). So one thread at a time is inside. */
 #include "config.h"
 
 #if MOTLEY_HAVE_CLBLAST
@@ -34,8 +38,12 @@
 #include "device/devtrace.h"
 
 #include <clblast_c.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+
+/* A variable of the process, the only one of motley, because what it guards is one. */
+static pthread_mutex_t inside = PTHREAD_MUTEX_INITIALIZER;
 
 /* MIN: the size (cubed) below which CLBlast takes its other kernel; the rest is of this one, with
  * GEMMK 0 and KREG 1. */
@@ -217,27 +225,37 @@ static void release(struct mt_dev *dev, void *state)
     mt_free(mt_dev_ctx(dev), s);
 }
 
-static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form, void **state,
-                   uint64_t *scratch_bytes)
+/* Bytes of scratch that a product of this or a smaller size wants, with these parameters. */
+static int ask_scratch(struct mt_dev *dev, const struct mt_gemm *g, const char *form, size_t *bytes)
 {
     cl_command_queue queue = mt_dev_queue(dev);
     size_t lda = (size_t)(g->lda > 0 ? g->lda : g->trans_a ? g->m : g->k);
     size_t ldb = (size_t)(g->ldb > 0 ? g->ldb : g->trans_b ? g->k : g->n);
     size_t ldc = (size_t)(g->ldc > 0 ? g->ldc : g->n);
-    size_t bytes = 0;
+
+    MT_TRY(apply(dev, form));
+    /* Offsets of 1 make CLBlast copy all three matrices: the most it can ask for. */
+    MT_TRY(check(dev, "CLBlastSGemmTempBufferSize",
+                 CLBlastSGemmTempBufferSize(CLBlastLayoutRowMajor, transpose(g->trans_a),
+                                            transpose(g->trans_b), (size_t)g->m, (size_t)g->n,
+                                            (size_t)g->k, 1, lda, 1, ldb, 1, ldc, &queue, bytes)));
+    return MOTLEY_OK;
+}
+
+static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form, void **state,
+                   uint64_t *scratch_bytes)
+{
     struct state *s = NULL;
+    size_t bytes = 0;
+    int st;
 
     if (*form == '\0') {
         MT_TRY(mt_gemm_tuned_form(dev, "clblast", &form));
     }
-    MT_TRY(apply(dev, form));
-    /* Offsets of 1 make CLBlast copy all three matrices: the most it can ask for at these or
-     * smaller sizes. */
-    MT_TRY(check(dev, "CLBlastSGemmTempBufferSize",
-                 CLBlastSGemmTempBufferSize(CLBlastLayoutRowMajor, transpose(g->trans_a),
-                                            transpose(g->trans_b), (size_t)g->m, (size_t)g->n,
-                                            (size_t)g->k, 1, lda, 1, ldb, 1, ldc, &queue,
-                                            &bytes)));
+    pthread_mutex_lock(&inside);
+    st = ask_scratch(dev, g, form, &bytes);
+    pthread_mutex_unlock(&inside);
+    MT_TRY(st);
     MT_TRY(MT_NEW(mt_dev_ctx(dev), &s));
     snprintf(s->form, sizeof s->form, "%s", form);
     if (bytes > 0) {
@@ -331,8 +349,8 @@ static struct place place(const struct mt_tensor *t, int64_t ld, int64_t stride)
                           .stride = (size_t)stride};
 }
 
-static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
-               const struct mt_gemm_call *call)
+static int run_alone(struct mt_dev *dev, const struct mt_gemm *g, void *state,
+                     const struct mt_gemm_call *call)
 {
     cl_command_queue queue = mt_dev_queue(dev);
     CLBlastTranspose ta = transpose(g->trans_a), tb = transpose(g->trans_b);
@@ -370,6 +388,17 @@ static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
         c.off += c.stride;
     }
     return MOTLEY_OK;
+}
+
+static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
+               const struct mt_gemm_call *call)
+{
+    int st;
+
+    pthread_mutex_lock(&inside);
+    st = run_alone(dev, g, state, call);
+    pthread_mutex_unlock(&inside);
+    return st;
 }
 
 const struct mt_gemm_provider mt_gemm_clblast = {
