@@ -3,8 +3,9 @@
 #
 #     PYTHON=python3 MOTLEY=./motley bench/mlp_torch.sh
 #
-# Adam, fp32, all cores. BATCH (128), STEPS (200) of one measurement, ROUNDS (5). Medians, and the
-# median of the ratios motley / PyTorch of the rounds.
+# Adam, fp32, all cores. motley reads random bytes in the format of MNIST, PyTorch uses one batch again
+# and again. BATCH (128), STEPS (200) of one measurement, ROUNDS (5). Medians, and the median of the
+# ratios motley / PyTorch of the rounds.
 . "$(dirname "$0")/lib.sh"
 PYTHON=${PYTHON:-python3}
 batch=${BATCH:-128} steps=${STEPS:-200}
@@ -13,12 +14,15 @@ version=$("$PYTHON" "$here/mlp_torch.py" --version) ||
 
 machine
 echo "PyTorch    $version"
-table=$(mktemp) || exit 1
-trap 'rm -f "$table"' EXIT
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+table=$dir/table
 start=
-rate "$here/mlp.yaml" train.batch="$batch" --steps 20 >/dev/null || exit 1   # builds kernels
+noise "$dir" 25600
+set -- "$here/mlp.yaml" "data={format: idx, path: $dir, std: 256}" train.batch="$batch"
+rate "$@" --steps 20 >/dev/null || exit 1   # builds kernels
 for round in $(seq "$ROUNDS"); do
-    ours=$(rate "$here/mlp.yaml" train.batch="$batch" --steps "$steps")
+    ours=$(rate "$@" --steps "$steps")
     theirs=$("$PYTHON" "$here/mlp_torch.py" --batch "$batch" --steps "$steps")
     [ -n "$ours" ] && [ -n "$theirs" ] || { echo "round $round failed" >&2; exit 1; }
     echo "$ours $theirs" | awk '{ printf "%.0f %.0f %.3f\n", $1, $2, $1 / $2 }' | tee -a "$table"
