@@ -1,7 +1,7 @@
 /* cross_entropy.c -- softmax and cross entropy against class numbers, in one operation.
  *
- *   m[r] = max_c x[r,c]    s[r] = sum_c exp(x[r,c] - m[r])    p[r,c] = exp(x[r,c] - m[r]) /
- *   s[r] q[r,c] = (1 - e) [c = t[r]] + e / C
+ *   m[r] = max_c x[r,c]    s[r] = sum_c exp(x[r,c] - m[r])
+ *   p[r,c] = exp(x[r,c] - m[r]) / s[r]    q[r,c] = (1 - e) [c = t[r]] + e / C
  *   loss   = sum_r -sum_c q[r,c] log p[r,c]
  *          = sum_r (log s[r] - (1 - e) (x[r,t] - m[r]) - e mean_c (x[r,c] - m[r]))
  *   dx     = p - q
