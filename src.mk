@@ -246,6 +246,7 @@ core_sources += src/train/timeline.c
 core_sources += src/train/timeline.h
 core_sources += src/train/train.c
 core_sources += src/train/train.h
+core_sources += tests/unit/amxkit.h
 core_sources += tests/unit/datakit.h
 core_sources += tests/unit/devkit.h
 

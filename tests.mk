@@ -29,6 +29,7 @@ unit_tests += tests/unit/dev
 unit_tests += tests/unit/exec
 unit_tests += tests/unit/fuse
 unit_tests += tests/unit/gemm
+unit_tests += tests/unit/gemm_amx
 unit_tests += tests/unit/gemm_edges
 unit_tests += tests/unit/gemm_tune
 unit_tests += tests/unit/graph

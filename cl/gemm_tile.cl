@@ -21,7 +21,7 @@
 
 /* The defaults compile quickly and fit anywhere; the host gives what a device can use. */
 #ifndef MR
-#define MR 2             /* rows of a tile: 2; 6 if there are 16 vector registers, 12 if 32 */
+#define MR 2             /* rows of a tile: 2; 6, 12 with 16, 32 vector registers; AMX: 32 */
 #endif
 #ifndef KC
 #define KC 64            /* longest block of K in words: multiple of VW */
@@ -56,6 +56,151 @@
 #else
 #define FETCH(p)
 #endif
+
+#if UNIT == AMX
+/* ---- the tile by Intel's matrix unit (AMX-TILE, AMX-BF16): inline assembly, or, with MODEL,
+ * OpenCL C that gives the same bits
+ *
+ * A tile register has 16 rows of 64 bytes. Rows of R as they are packed, [row][word of two terms],
+ * are its first operand, and panels of S, [word][column], its second: 16 words x 16 columns. A tile
+ * of X is 2 x 2 registers, so that each register that is loaded serves two products (Intel 64 and
+ * IA-32 Architectures Optimization Reference Manual, chapter on AMX):
+ *
+ *     tmm0 tmm1   sums of rows 0..15       tmm4  R, rows 0..15     tmm6  S, columns 0..15
+ *     tmm2 tmm3   sums of rows 16..31      tmm5  R, rows 16..31    tmm7  S, columns 16..31
+ *
+ * The registers are configured once for a group, always as a whole: K is filled up with zeros; rows
+ * and columns that are not there are computed from what lies there, and nobody reads them. No
+ * compiler takes these registers for anything of its own, so none is declared as changed. */
+
+#define BAND   16        /* rows of a register */
+#define AT_ONCE 16       /* words of K in a product of registers */
+
+#define ADDRESS(p) "r"((size_t)(p))
+
+#if MODEL
+#define unit_on()
+#define unit_off()
+#else
+/* Palette 1; eight registers of 64 bytes a row and 16 rows. */
+#define unit_on()                                                                             \
+    const uint shape[16] = {1, 0, 0, 0, 0x400040, 0x400040, 0x400040, 0x400040,               \
+                            0, 0, 0, 0, 0x10101010, 0x10101010, 0, 0};                        \
+    __asm__ volatile("ldtilecfg %0" : : "m"(shape))
+/* Registers in use would be saved and restored whenever the system changes threads. */
+#define unit_off() __asm__ volatile("tilerelease")
+#define ZERO(sum) __asm__ volatile("tilezero %%tmm" #sum ::)
+#define LOAD_TILE(to, p, bytes)                                                               \
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #to                                         \
+                     : : ADDRESS(p), "r"((ulong)(bytes)) : "memory")
+#define STORE_TILE(from, p)                                                                   \
+    __asm__ volatile("tilestored %%tmm" #from ", (%0,%1,1)"                                   \
+                     : : ADDRESS(p), "r"(2 * sizeof(vec)) : "memory")
+#define MULTIPLY(sum, r, s)                                                                   \
+    __asm__ volatile("tdpbf16ps %%tmm" #s ", %%tmm" #r ", %%tmm" #sum ::)
+#endif
+
+#if MODEL
+/* What is too small counts as zero, before and after. */
+INLINE vec flush(vec v)
+{
+    return select(v, copysign((vec)0.0f, v), fabs(v) < 0x1p-126f);
+}
+
+/* sum (a row of a register) += 16 words r times 16 x 16 words s, as the Software Developer's Manual
+ * says of TDPBF16PS: even terms and odd terms are chains of fma of their own, from zero. */
+INLINE vec multiply(vec sum, const local word *r, const local words *s)
+{
+    vec even = 0.0f, odd = 0.0f;
+
+    for (uint l = 0; l < AT_ONCE; l++) {
+        words v = r[l];
+
+        even = flush(fma(flush(as_float16(v << 16)), flush(as_float16(s[2 * l] << 16)), even));
+        odd = flush(fma(flush(as_float16(v & 0xffff0000u)),
+                        flush(as_float16(s[2 * l] & 0xffff0000u)), odd));
+    }
+    return flush(sum + flush(even + odd));
+}
+#endif
+
+/* x (rows, 2 vectors) = packed rows r times packed panel s, k words; wide: both vectors count. */
+INLINE void tile(local vec *x, const local word *r, const local words *s, uint rows,
+                 uint k, uint wide)
+{
+#if MODEL
+    for (uint i = 0; i < rows; i++) {
+        for (uint v = 0; v <= wide; v++) {
+            vec sum = 0.0f;
+
+            for (uint l = 0; l < k; l += AT_ONCE) {
+                sum = multiply(sum, r + i * ROW + l, s + 2 * l + v);
+            }
+            x[2 * i + v] = sum;
+        }
+    }
+#else
+    uint tall = rows > BAND;
+
+    ZERO(0);
+    ZERO(1);
+    ZERO(2);
+    ZERO(3);
+    for (uint l = 0; l < k; l += AT_ONCE, r += AT_ONCE, s += 2 * AT_ONCE) {
+        LOAD_TILE(4, r, ROW * sizeof(word));
+        LOAD_TILE(6, s, 2 * sizeof(words));
+        MULTIPLY(0, 4, 6);
+        if (wide) {
+            LOAD_TILE(7, s + 1, 2 * sizeof(words));
+            MULTIPLY(1, 4, 7);
+        }
+        if (tall) {
+            LOAD_TILE(5, r + BAND * ROW, ROW * sizeof(word));
+            MULTIPLY(2, 5, 6);
+            if (wide) {
+                MULTIPLY(3, 5, 7);
+            }
+        }
+    }
+    STORE_TILE(0, x);
+    if (wide) {
+        STORE_TILE(1, x + 1);
+    }
+    if (tall) {
+        STORE_TILE(2, x + 2 * BAND);
+        if (wide) {
+            STORE_TILE(3, x + 2 * BAND + 1);
+        }
+    }
+#endif
+}
+
+/* ---- zeros behind the last word, up to a multiple of AT_ONCE: in both operands, since zero times
+ * what lies there may be no number --------------------------------------------------------- */
+
+INLINE void pad_columns(local words *to, uint nq, uint k)
+{
+    for (uint l = k; l % AT_ONCE != 0; l++) {
+        for (uint v = 0; v * VW < nq; v++) {
+            to[v / 2 * (KC * 2) + v % 2 + 2 * l] = 0;
+        }
+    }
+}
+
+INLINE void pad_rows(local word *to, uint tiles, uint k)
+{
+    for (uint i = 0; i < tiles * MR && k % AT_ONCE != 0; i++) {
+        for (uint l = k; l % AT_ONCE != 0; l++) {
+            to[i * ROW + l] = 0;
+        }
+    }
+}
+#else
+#define BAND 1           /* rows are divided anywhere */
+#define unit_on()
+#define unit_off()
+#define pad_rows(to, tiles, k)
+#define pad_columns(to, nq, k)
 
 /* ---- the tile: H rows of one or two vectors, everything in registers --------------------- */
 
@@ -129,13 +274,13 @@ INLINE void tile(local vec *x, const local word *r, const local words *s, uint r
 #endif
     }
 }
+#endif
 
 /* ---- packing ----------------------------------------------------------------------------- */
 
 #if ST
 /* Columns q.. of S, k terms, nq columns, into panels; zeros in what is left of the last vector.
- * s points at S[0][q]; column j lies at s + j ld, k contiguous. Blocks of VW x VW words are
- * transposed by interleaving vectors i and i + VW/2, log2(VW) times. */
+ * s points at S[0][q]; column j lies at s + j ld, k contiguous. */
 INLINE void pack_columns(local words *to, global const operand *s, ulong ld, uint k, uint nq)
 {
     for (uint v = 0; v * VW < nq; v++, s += VW * ld) {
@@ -144,24 +289,13 @@ INLINE void pack_columns(local words *to, global const operand *s, ulong ld, uin
 
         if (have == VW) {
             for (; l + VW <= k / TERMS; l += VW) {
-                vec a[VW], b[VW];
+                vec a[VW];
 
                 #pragma unroll
                 for (uint j = 0; j < VW; j++) {
                     a[j] = GLOAD(s + j * ld + TERMS * l);
                 }
-                #pragma unroll
-                for (uint round = 1; round < VW; round *= 2) {
-                    #pragma unroll
-                    for (uint j = 0; j < VW / 2; j++) {
-                        b[2 * j] = LOW(a[j], a[j + VW / 2]);
-                        b[2 * j + 1] = HIGH(a[j], a[j + VW / 2]);
-                    }
-                    #pragma unroll
-                    for (uint j = 0; j < VW; j++) {
-                        a[j] = b[j];
-                    }
-                }
+                transpose(a);
                 #pragma unroll
                 for (uint j = 0; j < VW; j++) {
                     t[2 * (l + j)] = AS_WORDS(a[j]);
@@ -207,11 +341,42 @@ INLINE void pack_columns(local words *to, global const operand *s, ulong ld, uin
 #endif
 
 /* Tiles of rows into `to`, one behind another: tile u has rows at[u]..at[u + 1] of R, r points at
- * R[0][0] of the block of K. A tile lies as [row][ROW], or as [k][MR] where p is contiguous. */
+ * R[0][0] of the block of K. A tile lies as [row][ROW], or, where p is contiguous and the unit
+ * takes any word, as [k][MR]. */
 INLINE void pack_rows(local word *to, global const operand *r, ulong ld, uint k,
                       const uint *at, uint tiles)
 {
-#if RT
+#if RT && UNIT == AMX
+    /* Transposed, 16 words of 16 rows at a time. */
+    for (uint u = 0; u < tiles; u++, to += MR * ROW) {
+        for (uint i = at[u]; i < at[u + 1]; i += VW) {
+            global const operand *from = r + i;
+            local word *t = to + (i - at[u]) * ROW;
+            uint have = min(at[u + 1] - i, (uint)VW), l = 0;
+
+            for (; have == VW && l + VW <= k / TERMS; l += VW, from += VW * TERMS * ld) {
+                vec a[VW];
+
+                #pragma unroll
+                for (uint j = 0; j < VW; j++) {
+                    FETCH(from + (TERMS * j + AHEAD) * ld);
+                    FETCH(from + (TERMS * j + 1 + AHEAD) * ld);
+                    a[j] = as_float16(words_at(from + TERMS * j * ld, ld));
+                }
+                transpose(a);
+                #pragma unroll
+                for (uint j = 0; j < VW; j++) {
+                    LSTORE(a[j], t + j * ROW + l);
+                }
+            }
+            for (; TERMS * l < k; l++, from += TERMS * ld) {
+                for (uint j = 0; j < have; j++) {
+                    t[j * ROW + l] = word_at(from + j, TERMS * l + 1 < k ? ld : 0);
+                }
+            }
+        }
+    }
+#elif RT
     uint l = 0;
 
     /* Whole vectors while neither R nor the tile is left: what is too much is overwritten by the
@@ -339,7 +504,8 @@ void gemm_tile(global result *c, global const operand *r, global const operand *
     uint cols = (at.q + NR - 1) / NR, k = at.k;
     uint col0 = (uint)((ulong)cols * gq / at.nq), col1 = (uint)((ulong)cols * (gq + 1) / at.nq);
     uint q0 = col0 * NR, q1 = min(at.q, col1 * NR);
-    uint p0 = (uint)((ulong)at.p * gp / at.np), p1 = (uint)((ulong)at.p * (gp + 1) / at.np);
+    uint bands = (at.p + BAND - 1) / BAND, p0 = (uint)((ulong)bands * gp / at.np) * BAND;
+    uint p1 = min(at.p, (uint)((ulong)bands * (gp + 1) / at.np) * BAND);
     uint tiles = (p1 - p0 + MR - 1) / MR;
     ulong ldr = at.ldr, lds = at.lds, ldc = at.ldc;
 
@@ -348,11 +514,14 @@ void gemm_tile(global result *c, global const operand *r, global const operand *
     s += at.s + batch * at.stride_s;
     bias += at.bias;
     global const result *residual = RESIDUAL_OF(c, at, batch);
+    bands = (p1 - p0 + BAND - 1) / BAND;
+    unit_on();
     for (uint k0 = 0; k0 < k; k0 += at.block) {
-        uint kn = min(at.block, k - k0);
+        uint kn = min(at.block, k - k0), words_of_k = (kn + TERMS - 1) / TERMS;
         uint what = (at.add || k0 > 0 ? ADD : 0) | (k0 + kn == k ? at.last : 0);
 
         pack_columns(panels, s + (ST ? q0 * lds + k0 : k0 * lds + q0), lds, kn, q1 - q0);
+        pad_columns(panels, q1 - q0, words_of_k);
         for (uint t = 0; t < tiles; t++) {
             uint u = t % TILES;
 
@@ -361,9 +530,10 @@ void gemm_tile(global result *c, global const operand *r, global const operand *
 
                 /* Nearly the same height for all: none is left with one row and half the speed. */
                 for (uint i = 0; i <= n; i++) {
-                    first[i] = p0 + (uint)((ulong)(p1 - p0) * (t + i) / tiles);
+                    first[i] = min(p1, p0 + (uint)((ulong)bands * (t + i) / tiles) * BAND);
                 }
                 pack_rows(rows, r + (RT ? k0 * ldr : k0), ldr, kn, first, n);
+                pad_rows(rows, n, words_of_k);
             }
             for (uint q = q0, j = 0; q < q1; q += NR, j++) {
                 uint n = min(q1 - q, (uint)NR), a = first[u];
@@ -375,10 +545,11 @@ void gemm_tile(global result *c, global const operand *r, global const operand *
                 }
 #endif
                 tile(x, rows + u * (MR * ROW), panels + j * (KC * 2), first[u + 1] - a,
-                     (kn + TERMS - 1) / TERMS, n > VW);
+                     words_of_k, n > VW);
                 store(c + to, bias + (FLIP ? a : q), residual + to, x, first[u + 1] - a, n, &at,
                       what);
             }
         }
     }
+    unit_off();
 }

@@ -5,4 +5,8 @@
 /* vdpbf16ps on registers of 512 bits (AVX512_BF16), allowed by the operating system. */
 int mt_cpu_dot(void);
 
+/* tdpbf16ps on tiles (AMX-TILE, AMX-BF16), allowed by the operating system: Linux is asked to let
+ * all threads of this process use the registers. */
+int mt_cpu_amx(void);
+
 #endif

@@ -1,4 +1,4 @@
-/* gemm_tile.c -- own matrix products for CPU devices, `tile` (f32) and `pairs` (bf16):
+/* gemm_tile.c -- own matrix products for CPU devices, `tile` (f32), `pairs` and `amx` (bf16):
  * cl/gemm_tile.cl and the choice of its sizes.
  *
  * The kernel packs into local memory, which a CPU device keeps in the cache of the core that runs
@@ -12,10 +12,12 @@
  * (CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT): implementations that run one number per lane (llvmpipe
  * says 1) take minutes to compile such a kernel and gain nothing.
  *
- * `pairs` is the same kernel with pairs of bf16 in place of floats, multiplied by an instruction
- * of the processor (inline assembly): offered where the processor has it and the device is that
- * processor, which is so if the device can run functions of this process. Sums are f32, and C is
- * rounded once: K is not cut into blocks unless C is f32. */
+ * `pairs` and `amx` are the same kernel with pairs of bf16 in place of floats, multiplied by an
+ * instruction of the processor (inline assembly): offered where the processor has it and the device
+ * is that processor, which is so if the device can run functions of this process. Sums are f32, and
+ * C is rounded once: K is not cut into blocks unless C is f32.
+ * Not native kernels (clEnqueueNativeKernel): such a function has one thread, and the packing and
+ * the epilogues would be there once more in C. */
 #include "device/gemm_impl.h"
 
 #include "base/ctx.h"
@@ -28,6 +30,11 @@
 
 #define KC     256                   /* block of K in words, if no form says so */
 #define MOST_K 4096                  /* the same where K must not be cut */
+#define BAND   16                    /* rows of a register of tiles */
+#define AMX_ROWS (2 * BAND)
+
+/* What multiplies: UNIT of the kernel. */
+enum unit { FMA, DOT, AMX };
 
 /* A division of the work, and the sizes it is for. */
 struct grid {
@@ -38,6 +45,7 @@ struct grid {
 
 struct state {
     struct mt_kernel *kernel;        /* borrowed */
+    enum unit unit;
     int width;                       /* VW of the kernel */
     int rows;                        /* MR */
     int panels;                      /* PANELS */
@@ -64,15 +72,17 @@ static int panels_that_fit(const struct mt_dev *dev, const struct state *s)
 }
 
 /* Sizes of the kernel; kc: in words. */
-static struct state sizes(const struct mt_dev *dev, int terms, int kc, int transposed)
+static struct state sizes(const struct mt_dev *dev, enum unit unit, int kc, int transposed)
 {
-    struct state s = {.width = terms > 1 ? 16 : mt_gemm_vector(dev), .kc = kc, .terms = terms,
-                      .tiles = 1};
+    struct state s = {.unit = unit, .width = unit != FMA ? 16 : mt_gemm_vector(dev), .kc = kc,
+                      .terms = unit != FMA ? 2 : 1, .tiles = 1};
 
-    s.rows = mt_gemm_rows(s.width);
+    s.rows = unit == AMX ? AMX_ROWS : mt_gemm_rows(s.width);
     if (transposed) {
         s.tiles = kc < 2048 ? 2048 / kc : 1;
         s.tiles = s.tiles < 8 ? s.tiles : 8;
+        /* A row of such a tile is a line of the cache by itself: a few for the pages' sake. */
+        s.tiles = unit != AMX || s.tiles < 3 ? s.tiles : 3;
     }
     s.panels = panels_that_fit(dev, &s);
     return s;
@@ -82,13 +92,24 @@ static int can(struct mt_dev *dev, const struct mt_gemm *g)
 {
     (void)g;
     return dev->info.type == MT_DEV_CPU && mt_gemm_vector(dev) > 0 &&
-           sizes(dev, 1, KC, 1).panels > 0;
+           sizes(dev, FMA, KC, 1).panels > 0;
+}
+
+/* Whether g is of bf16, and the device this processor with vectors of 512 bits. */
+static int can_unit(const struct mt_dev *dev, const struct mt_gemm *g)
+{
+    return g->in == MT_BF16 && dev->info.type == MT_DEV_CPU && dev->info.native_kernels &&
+           mt_gemm_vector(dev) == 16;
 }
 
 static int can_pairs(struct mt_dev *dev, const struct mt_gemm *g)
 {
-    return g->in == MT_BF16 && dev->info.type == MT_DEV_CPU && dev->info.native_kernels &&
-           mt_gemm_vector(dev) == 16 && mt_cpu_dot();
+    return can_unit(dev, g) && mt_cpu_dot();
+}
+
+static int can_amx(struct mt_dev *dev, const struct mt_gemm *g)
+{
+    return can_unit(dev, g) && mt_cpu_amx();
 }
 
 static void version(char *buf, size_t room)
@@ -104,6 +125,15 @@ static int64_t ceil_div(int64_t a, int64_t b)
 static double max2(double a, double b)
 {
     return a > b ? a : b;
+}
+
+/* Cycles of tiles of h rows by all vectors of a group, for one word of K. */
+static double tile_cycles(const struct state *s, double h, double vectors, double panels)
+{
+    if (s->unit == AMX) {   /* 16 rows, 16 columns and 16 words take 16 cycles */
+        return vectors * (h > BAND ? 2.0 : 1.0);
+    }
+    return max2(max2(vectors * h / 2.0, (vectors + h * panels) / 2.0), 4.0 * panels);
 }
 
 /* Cycles of a product of P x Q x K in groups_p x groups_q groups; transposed: the columns have
@@ -122,7 +152,7 @@ static double cycles(const struct state *s, const struct mt_dev *dev, const stru
     double panels = (double)ceil_div((int64_t)cols, nr);
     double h = (double)group_rows / (double)tiles, terms = (double)ceil_div(k, s->terms);
     int transposed = s->flip ? !g->trans_a : g->trans_b;
-    double tile = max2(max2(vectors * h / 2.0, (vectors + h * panels) / 2.0), 4.0 * panels);
+    double tile = tile_cycles(s, h, vectors, panels);
     double store = s->flip ? cols * 1.5 : vectors * 3.0;
     double group = terms * vectors * s->width * (transposed ? 0.35 : 0.25) +
                    (double)tiles * terms * (tile * 1.03 + h * 0.25) +
@@ -182,7 +212,7 @@ static const char *forms(const struct mt_dev *dev, int i)
     return i < (int)(sizeof list / sizeof *list) ? list[i] : NULL;
 }
 
-static const char *forms_pairs(const struct mt_dev *dev, int i)
+static const char *forms_unit(const struct mt_dev *dev, int i)
 {
     static const char *const list[] = {"flip=0", "flip=1", "panels=4", "ahead=0", NULL};
 
@@ -192,14 +222,14 @@ static const char *forms_pairs(const struct mt_dev *dev, int i)
 
 /* s: the cheaper of the two sides, or the one that flip (0, 1) asks for; *other: it is not the one
  * that is taken where flip is -1. */
-static int choose_side(const struct mt_dev *dev, const struct mt_gemm *g, int terms, int kc,
+static int choose_side(const struct mt_dev *dev, const struct mt_gemm *g, enum unit unit, int kc,
                        int64_t panels, int64_t flip, struct state *s, int *other)
 {
     struct state side[2];
     int cheaper;
 
     for (int i = 0; i < 2; i++) {
-        side[i] = sizes(dev, terms, kc, i == 0 ? g->trans_a : !g->trans_b);
+        side[i] = sizes(dev, unit, kc, i == 0 ? g->trans_a : !g->trans_b);
         side[i].panels = side[i].panels < panels ? side[i].panels : (int)panels;
         side[i].flip = i;
         MT_CHECK(side[i].panels > 0, MOTLEY_EUNSUP, "local memory is too small for blocks of %d",
@@ -214,8 +244,8 @@ static int choose_side(const struct mt_dev *dev, const struct mt_gemm *g, int te
 }
 
 /* kc: of the kernel, unless the form names one; extra: defines. */
-static int prepare_with(struct mt_dev *dev, const struct mt_gemm *g, const char *form, int terms,
-                        int64_t kc, const char *extra, void **state)
+static int prepare_with(struct mt_dev *dev, const struct mt_gemm *g, const char *form,
+                        enum unit unit, int64_t kc, const char *extra, void **state)
 {
     int64_t panels = 12, ahead = 8, flip = -1;
     struct state *s = NULL;
@@ -230,7 +260,7 @@ static int prepare_with(struct mt_dev *dev, const struct mt_gemm *g, const char 
                  ahead >= 0 && ahead <= 16 && flip <= 1,
              MOTLEY_EUNSUP, "gemm provider tile has no form %s", form);
     MT_TRY(MT_NEW(mt_dev_ctx(dev), &s));
-    MT_TRY_OR(fail, choose_side(dev, g, terms, (int)kc, panels, flip, s, &other));
+    MT_TRY_OR(fail, choose_side(dev, g, unit, (int)kc, panels, flip, s, &other));
     MT_CHECK_OR(fail, flip < 0 || strlen(form) > strlen("flip=0") || other, MOTLEY_EUNSUP,
                 "form %s is what tile takes anyway", form);
     snprintf(defines, sizeof defines,
@@ -250,12 +280,12 @@ static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form
                    uint64_t *scratch_bytes)
 {
     *scratch_bytes = 0;
-    return prepare_with(dev, g, form, 1, KC, "", state);
+    return prepare_with(dev, g, form, FMA, KC, "", state);
 }
 
-/* model=1, for tests: plain OpenCL C in place of the instruction. */
-static int prepare_pairs(struct mt_dev *dev, const struct mt_gemm *g, const char *form,
-                         void **state, uint64_t *scratch_bytes)
+/* model=1, for tests: plain OpenCL C in place of the instructions. */
+static int prepare_unit(struct mt_dev *dev, const struct mt_gemm *g, const char *form,
+                        enum unit unit, void **state)
 {
     int64_t kc = KC, model = 0;
     char extra[64];
@@ -264,15 +294,28 @@ static int prepare_pairs(struct mt_dev *dev, const struct mt_gemm *g, const char
     while (g->out != MT_F32 && 2 * kc < g->k) {
         kc *= 2;
     }
-    MT_CHECK(kc <= MOST_K, MOTLEY_EUNSUP, "gemm provider pairs: a result of bf16 has at most %d "
-             "terms", 2 * MOST_K);
+    MT_CHECK(kc <= MOST_K, MOTLEY_EUNSUP, "gemm by a unit for bf16: a result of bf16 has at most "
+             "%d terms", 2 * MOST_K);
     mt_gemm_form_number(form, "model", &model);
-    snprintf(extra, sizeof extra, " -DUNIT=1 -DMODEL=%d %s", (int)model,
+    snprintf(extra, sizeof extra, " -DUNIT=%d -DMODEL=%d %s", (int)unit, (int)model,
              g->out != MT_F32 ? mt_dtype_defines(g->out) : "");
-    *scratch_bytes = 0;
-    st = prepare_with(dev, g, form, 2, kc, extra, state);
+    st = prepare_with(dev, g, form, unit, kc, extra, state);
     /* A compiler that does not know the instruction is no reason for a word: others multiply. */
     return st < 0 && st != MOTLEY_EMEM ? MOTLEY_EUNSUP : st;
+}
+
+static int prepare_pairs(struct mt_dev *dev, const struct mt_gemm *g, const char *form,
+                         void **state, uint64_t *scratch_bytes)
+{
+    *scratch_bytes = 0;
+    return prepare_unit(dev, g, form, DOT, state);
+}
+
+static int prepare_amx(struct mt_dev *dev, const struct mt_gemm *g, const char *form,
+                       void **state, uint64_t *scratch_bytes)
+{
+    *scratch_bytes = 0;
+    return prepare_unit(dev, g, form, AMX, state);
 }
 
 static int run(struct mt_dev *dev, const struct mt_gemm *g, void *state,
@@ -313,8 +356,19 @@ const struct mt_gemm_provider mt_gemm_pairs = {
     .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT | MT_GEMM_FUSE_RESIDUAL | MT_GEMM_HALF,
     .version = version,
     .can = can_pairs,
-    .forms = forms_pairs,
+    .forms = forms_unit,
     .prepare = prepare_pairs,
+    .run = run,
+    .release = release,
+};
+
+const struct mt_gemm_provider mt_gemm_amx = {
+    .name = "amx",
+    .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT | MT_GEMM_FUSE_RESIDUAL | MT_GEMM_HALF,
+    .version = version,
+    .can = can_amx,
+    .forms = forms_unit,
+    .prepare = prepare_amx,
     .run = run,
     .release = release,
 };

@@ -2,8 +2,11 @@
  * all transposes, one matrix and three, with and without a residual, sizes smaller than planned;
  * small integers, so that every result is exact, or, in bf16, the exact one rounded (twice with a
  * residual), against a loop in double. What lies behind C stays. `pairs` is tested with its
- * instruction, where the processor has it, and with OpenCL C in its place. `clblast` is tested with
- * matrices that begin anywhere in their buffers. */
+ * instruction, where the processor has it, and with OpenCL C in its place; `amx` with its own, or
+ * where the processor does not have them by amxkit.h, or else likewise. `clblast` is tested
+ * with matrices that begin anywhere in their buffers. */
+#include "tests/unit/amxkit.h"
+
 #include "base/ctx.h"
 #include "base/half.h"
 #include "device/buf.h"
@@ -111,8 +114,8 @@ static void one(const struct mt_gemm_plan *plan, const struct mt_gemm *now, cons
     assert_memory_equal(w.got + end, w.c + end, (size_t)(ROOM - end) * sizeof(float));
 }
 
-/* provider, or, if it is NULL, pairs without its instruction. */
-static int sweep(const char *provider, enum mt_dtype in)
+/* By its name, if form is NULL; or p in that form, whether it would offer itself or not. */
+static int sweep(const struct mt_gemm_provider *p, const char *form, enum mt_dtype in)
 {
     int done = 0;
 
@@ -127,9 +130,8 @@ static int sweep(const char *provider, enum mt_dtype in)
                                 .after = ends && i % 3 == 0 ? MT_GEMM_RESIDUAL : 0u,
                                 .in = in, .out = wide ? MT_F32 : in};
             struct mt_gemm_plan *plan = NULL;
-            int st = provider != NULL
-                         ? mt_gemm_plan_with(w.dev, &g, provider, "", 1, &plan)
-                         : mt_gemm_plan_make(w.dev, &g, &mt_gemm_pairs, "model=1", &plan);
+            int st = form == NULL ? mt_gemm_plan_with(w.dev, &g, p->name, "", 1, &plan)
+                                  : mt_gemm_plan_make(w.dev, &g, p, form, &plan);
 
             if (st == MOTLEY_EUNSUP) {
                 continue;
@@ -140,7 +142,7 @@ static int sweep(const char *provider, enum mt_dtype in)
                 struct mt_gemm now = plan->g;
 
                 now.m = m;
-                one(plan, &now, provider != NULL ? provider : "model", NULL);
+                one(plan, &now, p->name, NULL);
                 done++;
             }
             mt_gemm_plan_free(plan);
@@ -154,8 +156,8 @@ static void every_edge(void **state)
     int done = 0;
 
     (void)state;
-    done += sweep("direct", MT_F32);
-    done += sweep("tile", MT_F32);
+    done += sweep(&mt_gemm_direct, NULL, MT_F32);
+    done += sweep(&mt_gemm_tile, NULL, MT_F32);
     if (done == 0) {
         printf("SKIP tiles: no provider with tiles on this device\n");
         skip();
@@ -164,13 +166,19 @@ static void every_edge(void **state)
 
 static void every_edge_of_bf16(void **state)
 {
+    int instructions = 0;
+
     (void)state;
-    (void)sweep("pairs", MT_BF16);
+    (void)sweep(&mt_gemm_pairs, NULL, MT_BF16);
     if (mt_gemm_vector(w.dev) == 0) {
         printf("SKIP tiles: no provider with tiles on this device\n");
         skip();
     }
-    assert_true(sweep(NULL, MT_BF16) > 0);
+    assert_true(sweep(&mt_gemm_pairs, "model=1", MT_BF16) > 0);
+    if (mt_dev_info(w.dev)->native_kernels && amxkit_open()) {
+        instructions = sweep(&mt_gemm_amx, "", MT_BF16) > 0;
+    }
+    assert_true(instructions || sweep(&mt_gemm_amx, "model=1", MT_BF16) > 0);
 }
 
 /* At the beginning, where a sub-buffer may begin, and elsewhere, by one plan; of a size that the
