@@ -39,6 +39,7 @@ unit_tests += tests/unit/json
 unit_tests += tests/unit/kernels
 unit_tests += tests/unit/layout
 unit_tests += tests/unit/limits
+unit_tests += tests/unit/linear_parts
 unit_tests += tests/unit/loader
 unit_tests += tests/unit/loop
 unit_tests += tests/unit/profile

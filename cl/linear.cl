@@ -1,5 +1,15 @@
-/* linear.cl -- gradient of the bias of a linear layer; formula in src/ops/linear.c. The
+/* linear.cl -- the bias of a linear layer, and its gradient; formulas in src/ops/linear.c. The
  * products are gemm's. */
+
+/* y[r,o] = b[o], one work-item per element. */
+KERNEL void linear_first_bias(OUT_F32(y), IN(b), uint n, uint O)
+{
+    uint i = get_global_id(0);
+
+    if (i < n) {
+        AT(y, i) = LOAD(b, i % O);
+    }
+}
 
 /* db[o] = sum_r g[r,o]. Lane l of a column sums rows l, l + LANES, ..., in blocks of 64 terms, and
  * the lanes are summed in a fixed tree. A group takes COLUMNS columns. */

@@ -61,22 +61,24 @@ void mt_collect_free(struct mt_collect *g)
     mt_free(g->ctx, g);
 }
 
-static int message(struct mt_collect *g, const float *data, int64_t n, int peer, int tag, int recv)
+static int message(struct mt_collect *g, const void *data, uint64_t bytes, int peer, int tag,
+                   int recv)
 {
     int req;
 
-    if (n > 0) {
-        MT_TRY(mt_comm_start(g->comm, (void *)data, (size_t)n * sizeof *data, peer,
-                             MT_TAG_COLLECT + tag, recv, &req));
+    if (bytes > 0) {
+        MT_TRY(mt_comm_start(g->comm, (void *)data, (size_t)bytes, peer, MT_TAG_COLLECT + tag,
+                             recv, &req));
         g->pending[g->nreq].req = req;
         g->pending[g->nreq++].rank = peer;
     }
     return MOTLEY_OK;
 }
 
-int mt_collect_start(struct mt_collect *g, const struct mt_group *group, int tag, const float *mine,
-                    float *theirs, const int64_t *n)
+int mt_collect_start(struct mt_collect *g, const struct mt_group *group, int tag, const void *mine,
+                     void *theirs, const uint64_t *bytes)
 {
+    char *to = theirs;
     int size = group->n, me = -1, st;
 
     MT_CHECK(!g->active, MOTLEY_EARG, "gathering: the one before is not finished");
@@ -93,12 +95,12 @@ int mt_collect_start(struct mt_collect *g, const struct mt_group *group, int tag
     g->nreq = 0;
     for (int j = 0; j < size; j++) {
         if (j != me) {
-            MT_TRY_OR(fail, message(g, theirs, n[j], group->rank[j], tag, 1));
-            theirs += n[j];
+            MT_TRY_OR(fail, message(g, to, bytes[j], group->rank[j], tag, 1));
+            to += bytes[j];
         }
     }
     for (int i = 1; i < size; i++) {
-        MT_TRY_OR(fail, message(g, mine, n[me], group->rank[(me + i) % size], tag, 0));
+        MT_TRY_OR(fail, message(g, mine, bytes[me], group->rank[(me + i) % size], tag, 0));
     }
     return MOTLEY_OK;
 fail:

@@ -159,11 +159,11 @@ struct mt_collect;
 /* most: ranks of the largest group. */
 int mt_collect_new(struct mt_ctx *ctx, struct mt_comm *c, int most, struct mt_collect **out);
 void mt_collect_free(struct mt_collect *g);
-/* n: floats of each rank's part, by position in the group. mine: the own part; theirs: gets those
- * of the others one behind the other, in the order of the group. Group (its `rank` given; `adds`
- * has no meaning here) and memory must stay until test says done. tag: 0..999, as for sums. */
-int mt_collect_start(struct mt_collect *g, const struct mt_group *group, int tag, const float *mine,
-                    float *theirs, const int64_t *n);
+/* bytes: of each rank's part, by position in the group. mine: the own part; theirs: gets those of
+ * the others one behind the other, in the order of the group. Group (its `rank` given; `adds` has
+ * no meaning here) and memory must stay until test says done. tag: 0..999, as for sums. */
+int mt_collect_start(struct mt_collect *g, const struct mt_group *group, int tag, const void *mine,
+                     void *theirs, const uint64_t *bytes);
 int mt_collect_test(struct mt_collect *g, int *done);   /* makes progress */
 int mt_collect_peer(const struct mt_collect *g);        /* a rank that is being waited for, or -1 */
 

@@ -62,8 +62,10 @@ static struct mt_tensor grad_tensor(const struct mt_exec *x, const struct mt_ste
                                     int64_t rows)
 {
     const struct mt_value *v = &x->graph->value[value];
+    struct mt_spec spec = v->spec;
 
-    return item_tensor(x, s, MT_ITEM_GRAD, v->grad, v->spec, rows);
+    spec.dtype = v->grad_dtype;
+    return item_tensor(x, s, MT_ITEM_GRAD, v->grad, spec, rows);
 }
 
 static struct mt_tensor flat_tensor(struct mt_buf *buf, const struct mt_gparam *p)

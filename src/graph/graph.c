@@ -18,6 +18,7 @@ static int add_value(struct mt_graph *g, const struct mt_spec *spec, int node, i
     v->node = node;
     v->port = port;
     v->base = v->root = v->grad = g->nvalue;
+    v->grad_dtype = spec->dtype;
     *out = g->nvalue++;
     return MOTLEY_OK;
 }
@@ -142,6 +143,9 @@ int mt_graph_add(struct mt_graph *g, const struct mt_op *op, const char *name,
         mt_err_prefix("layer %s: ", n->name);
         return mt_err_trace(st, __func__, __FILE__, __LINE__);
     }
+    for (int i = 0; i < nin; i++) {
+        g->value[in[i]].grad_dtype = n->din[i];
+    }
     MT_TRY(add_params(g, n, n->param, n->nparam, &g->param, &g->nparam, gn->param));
     MT_TRY(add_params(g, n, n->state, n->nstate, &g->state, &g->nstate, gn->state));
     for (int i = 0; i < n->nout; i++) {
@@ -199,7 +203,8 @@ static int can_overwrite(const struct mt_graph *g, const struct mt_gnode *gn, in
            !(g->node[writer].n.op->flags & MT_OP_ALIAS) && !result_is_kept(g, in->root, gn->n.op);
 }
 
-/* Gives every value its root, and its gradient one. The caller reads the output. */
+/* Gives every value its root, and its gradient one: what shares memory is stored alike. The caller
+ * reads the output. */
 static void share_memory(struct mt_graph *g)
 {
     g->value[g->value[g->output].base].consumers++;
@@ -227,11 +232,13 @@ static void share_memory(struct mt_graph *g)
             v->grad = view ? g->value[v->base].grad : gn->out[o];
         }
         if (can_overwrite(g, gn, k)) {
-            out->root = in->root;
+            out->root = out->spec.dtype == in->spec.dtype ? in->root : out->root;
             out->grad = in->grad;
         } else if (gn->n.op->flags & MT_OP_ALIAS) {
+            int alone = g->value[in->base].consumers == 1;
+
             out->root = in->root;
-            out->grad = g->value[in->base].consumers == 1 ? in->grad : gn->out[0];
+            out->grad = alone && out->grad_dtype == in->grad_dtype ? in->grad : out->grad;
         }
     }
 }

@@ -23,6 +23,7 @@ struct mt_value {
     int grad;              /* whose memory its gradient is: as root, but a result that is its input
                               in forward only (MT_OP_ALIAS) has one of its own where the input
                               has other readers */
+    enum mt_dtype grad_dtype;   /* how its gradient is stored: as its reader says (n.din) */
     int consumers;         /* of a base: operations that read it or a view of it; the output has
                               one more, the caller */
     int needs_grad;        /* some parameter is upstream */

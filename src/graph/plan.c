@@ -26,10 +26,15 @@ const struct mt_placed *mt_plan_find(const struct mt_plan *p, struct mt_item ite
 
 static uint64_t item_bytes(const struct mt_graph *g, struct mt_item it)
 {
+    struct mt_spec spec;
+
     switch (it.kind) {
     case MT_ITEM_VALUE:
-    case MT_ITEM_GRAD:
         return mt_spec_bytes(&g->value[it.id].spec);
+    case MT_ITEM_GRAD:
+        spec = g->value[it.id].spec;
+        spec.dtype = g->value[it.id].grad_dtype;
+        return mt_spec_bytes(&spec);
     case MT_ITEM_SAVED:
         return mt_spec_bytes(&g->node[it.id / MT_MAXPARAM].n.saved[it.id % MT_MAXPARAM]);
     default:

@@ -8,7 +8,12 @@
  *   x, dx (R, I), y, g (R, O), leading dimensions folded into R;  w (O, I), b (O)
  *
  * w lies as in PyTorch, so that weights move between the two unchanged. The sum for db is a
- * kernel of its own: a product with a vector of ones would need the vector and is no faster. */
+ * kernel of its own: a product with a vector of ones would need the vector and is no faster.
+ *
+ * A part of a divided layer gives one term of a sum over the parts: of y, if it has some of the
+ * inputs, of dx, if it has some of the outputs. That one is f32 in every precision, since the sum
+ * is rounded and not its terms. Products with a wider result take no bias, so it is there before.
+ */
 #include "ops/dropout.h"
 
 #include "device/dev.h"
@@ -17,10 +22,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SIZE, BIAS, INIT, GAIN };                  /* attributes */
+enum { SIZE, BIAS, INIT, GAIN,                    /* attributes */
+       PART };                                    /* no word for it: MT_OP_COLUMNS, MT_OP_ROWS */
 enum { WEIGHT, BIAS_PARAM };                      /* parameters */
 enum { GEMM_FWD, GEMM_DATA, GEMM_WEIGHT };
-enum { BWD_BIAS };
+enum { BWD_BIAS, FIRST_BIAS };
 
 static const struct mt_attr attrs[] = {
     {"size", MT_ATTR_INT, .min = 1, .max = 1 << 30, .required = 1, .doc = "outputs"},
@@ -51,8 +57,6 @@ static const struct {
     {MT_INIT_ZEROS, 0},
 };
 
-static const char *const kernels[] = {"linear_bwd_bias", NULL};
-
 static int infer(struct mt_node *n)
 {
     int64_t O = mt_attr_int(n, SIZE), I;
@@ -67,6 +71,8 @@ static int infer(struct mt_node *n)
     n->nout = 1;
     n->out[0] = n->in[0];
     n->out[0].dim[n->in[0].rank - 1] = O;
+    n->out[0].dtype = mt_attr_int(n, PART) == MT_OP_ROWS ? MT_F32 : n->in[0].dtype;
+    n->din[0] = mt_attr_int(n, PART) == MT_OP_COLUMNS ? MT_F32 : n->in[0].dtype;
     n->nparam = mt_attr_bool(n, BIAS) ? 2 : 1;
     n->param[WEIGHT] = (struct mt_param){
         .name = "weight",
@@ -82,6 +88,12 @@ static int infer(struct mt_node *n)
     return MOTLEY_OK;
 }
 
+/* Whether y is wider than what it is made of, and a bias is put there for the product to add to. */
+static int bias_is_first(const struct mt_node *n)
+{
+    return n->nparam > BIAS_PARAM && n->out[0].dtype != n->in[0].dtype;
+}
+
 static int prepare(struct mt_node *n, struct mt_dev *dev)
 {
     int64_t R = mt_spec_rows(&n->in[0]), I = mt_spec_last(&n->in[0]);
@@ -89,12 +101,12 @@ static int prepare(struct mt_node *n, struct mt_dev *dev)
     enum mt_dtype type = mt_node_storage(n);
     struct mt_gemm g[MT_MAXGEMM] = {
         [GEMM_FWD] = {.trans_b = 1, .m = R, .n = O, .k = I, .alpha = 1, .varies = 'm',
-                      .has_bias = n->nparam > BIAS_PARAM, .act = n->act,
-                      .slope = n->slope, .in = type, .out = type,
+                      .has_bias = n->nparam > BIAS_PARAM && !bias_is_first(n), .act = n->act,
+                      .slope = n->slope, .in = type, .out = n->out[0].dtype,
                       .after = (n->drops != NULL ? MT_GEMM_DROP : 0u) |
                                (n->adds ? MT_GEMM_RESIDUAL : 0u)},
         [GEMM_DATA] = {.m = R, .n = I, .k = O, .alpha = 1, .varies = 'm', .in = type,
-                       .out = type},
+                       .out = n->din[0]},
         [GEMM_WEIGHT] = {.trans_a = 1, .m = O, .n = I, .k = R, .alpha = 1, .varies = 'k',
                          .in = type},
     };
@@ -103,6 +115,7 @@ static int prepare(struct mt_node *n, struct mt_dev *dev)
 
     snprintf(defines, sizeof defines, "-DV=%d %s", mt_dev_vector(dev), mt_dtype_defines(type));
     MT_TRY(mt_kernel_get(dev, "linear", "linear_bwd_bias", defines, &n->kernel[BWD_BIAS]));
+    MT_TRY(mt_kernel_get(dev, "linear", "linear_first_bias", defines, &n->kernel[FIRST_BIAS]));
     for (int i = 0; i < MT_MAXGEMM; i++) {
         uint64_t scratch;
 
@@ -117,14 +130,24 @@ static int fwd(const struct mt_node *n, const struct mt_io *io)
 {
     int64_t R = mt_spec_rows(&io->in[0].spec);
     struct mt_tensor y = io->out[0];
+    const struct mt_tensor *bias = n->nparam > BIAS_PARAM ? &io->param[BIAS_PARAM] : NULL;
     struct mt_gemm_after a = {.residual = n->adds ? &io->residual : NULL};
+    float beta = 0;
 
+    if (bias_is_first(n)) {
+        uint64_t N = (uint64_t)mt_spec_count(&y.spec);
+
+        MT_TRY(mt_launch(io->dev, n->kernel[FIRST_BIAS], mt_items(N, MT_WG),
+                         MT_ARGS(mt_t(&y), mt_t(bias), mt_u32((uint32_t)N),
+                                 mt_u32((uint32_t)mt_spec_last(&y.spec)))));
+        bias = NULL;
+        beta = 1;
+    }
     if (n->drops != NULL) {
         mt_dropout_after(n->drops, io, R / io->in[0].spec.dim[0], &a);
     }
-    return mt_gemm_run_after(n->gemm[GEMM_FWD], R, &io->in[0], &io->param[WEIGHT], 0, &y,
-                             n->nparam > BIAS_PARAM ? &io->param[BIAS_PARAM] : NULL, &io->scratch,
-                             n->drops != NULL || n->adds ? &a : NULL);
+    return mt_gemm_run_after(n->gemm[GEMM_FWD], R, &io->in[0], &io->param[WEIGHT], beta, &y, bias,
+                             &io->scratch, n->drops != NULL || n->adds ? &a : NULL);
 }
 
 static int bwd_bias(const struct mt_node *n, const struct mt_io *io)
@@ -184,6 +207,7 @@ static void split(const struct mt_node *n, const struct mt_division *how, struct
     memcpy(out->attr, n->attr, sizeof out->attr);
     out->attr[SIZE].i = rows ? mt_attr_int(n, SIZE) : how->hi - how->lo;
     out->attr[BIAS].b = mt_attr_bool(n, BIAS) && (!rows || how->first);
+    out->attr[PART].i = how->by;
     out->param[WEIGHT] = (struct mt_shard_param){1, rows, how->lo, how->hi};
     out->param[BIAS_PARAM] =
         rows ? (struct mt_shard_param){how->first, 0, 0, mt_attr_int(n, SIZE)}
@@ -196,7 +220,6 @@ const struct mt_op mt_op_linear = {
     .attrs = attrs,
     .flags = MT_OP_FUSES | MT_OP_COLUMNS | MT_OP_ROWS,
     .keep = MT_KEEP_IN,
-    .kernels = kernels,
     .infer = infer,
     .prepare = prepare,
     .fwd = fwd,

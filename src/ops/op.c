@@ -44,6 +44,7 @@ int mt_node_infer(struct mt_node *n)
     n->scratch_bytes = 0;
     for (int i = 0; i < n->nin; i++) {
         MT_TRY(check_spec(n, "input", i, &n->in[i]));
+        n->din[i] = n->in[i].dtype;
     }
     n->keep = n->op->keep;
     MT_TRY(n->op->infer(n));

@@ -20,7 +20,8 @@
  *     its own by io->loss_scale where there is one.
  *   - real values are stored as in[0] says (f32, bf16, fp16; mt_node_storage), results and
  *     gradients alike; kernels are built for it and compute in f32. Targets, statistics, saved
- *     values and gradients of parameters are f32 in every precision.
+ *     values and gradients of parameters are f32 in every precision, and so is a result or a
+ *     gradient (din) that is one term of a sum over processes: the sum is rounded, once.
  *   - results depend on nothing but the arguments: sums have a fixed order, random numbers are
  *     keyed by (seed, step, global sample, node). */
 #ifndef MT_OPS_OP_H
@@ -150,6 +151,8 @@ struct mt_node {
     int nin, nout, nparam, nstate, nsaved;
     struct mt_spec in[MT_MAXIN];            /* set before infer */
     struct mt_spec out[MT_MAXIN];
+    enum mt_dtype din[MT_MAXIN];            /* how gradients of inputs are stored: as the inputs,
+                                               if infer says nothing else */
     struct mt_param param[MT_MAXPARAM];
     struct mt_param state[MT_MAXPARAM];
     struct mt_spec saved[MT_MAXPARAM];      /* written by fwd for bwd */

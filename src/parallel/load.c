@@ -49,6 +49,16 @@ static void node_work(const struct mt_graph *g, int i, double flop[MT_WORKS],
     bytes[MT_WORK_PARAM] = c.param_bytes;
 }
 
+/* Operations count 4 bytes a number. In half width that is twice what values have, and weights, but
+ * not their gradients: those are the constant part of MT_WORK_PARAM. */
+static void narrow(const struct mt_node *n, struct mt_load_node *l)
+{
+    for (int w = 0; w < MT_WORKS && mt_dtype_is_half(n->in[0].dtype); w++) {
+        l->bytes_row[w] /= 2;
+        l->bytes[w] /= w == MT_WORK_PARAM ? 1 : 2;
+    }
+}
+
 /* Constant and part of a sample of a cost that is `a` for SMALL samples and `b` for LARGE. */
 static void split(double a, double b, double *constant, double *row)
 {
@@ -73,6 +83,7 @@ static int add_work(const struct mt_graph *whole, struct mt_load *l)
             split(flop[0][w], flop[1][w], &n->flop[w], &n->flop_row[w]);
             split(bytes[0][w], bytes[1][w], &n->bytes[w], &n->bytes_row[w]);
         }
+        narrow(&whole->node[i].n, n);
     }
 end:
     mt_graph_free(small);
@@ -138,9 +149,15 @@ static void add_cuts(const struct mt_graph *g, struct mt_load *l, int *last)
 
 /* ---- what tensor partition divides ----------------------------------------------------------- */
 
+static double sum_bytes(const struct mt_spec *s)
+{
+    return row_bytes(s) * (double)sizeof(float) / mt_dtype_bytes(s->dtype);
+}
+
 /* As tp_split.c divides a stage of all layers: where a stretch begins backward sums the gradient of
- * its input; where it ends its result is summed, or put together, which moves half as much. Of two
- * ranks: how many there are does not change what is divided. */
+ * its input; where it ends its result is summed, or put together, which moves half as much. Sums
+ * are of f32, what is put together is as it is stored. Of two ranks: how many there are does not
+ * change what is divided. */
 static int add_tensor(const struct mt_graph *g, struct mt_load *l)
 {
     const struct mt_stage all = {.lo = 0, .hi = l->n, .nrank = 2};
@@ -153,9 +170,9 @@ static int add_tensor(const struct mt_graph *g, struct mt_load *l)
         double sums = how[i].gather ? row_bytes(&n->out[0]) / 2 : 0;
 
         if (how[i].how == MT_TP_COLUMNS && has_data_gradient(g, &g->node[i])) {
-            sums += row_bytes(&n->in[0]);
+            sums += sum_bytes(&n->in[0]);
         } else if (how[i].how == MT_TP_ROWS) {
-            sums += row_bytes(&n->out[0]);
+            sums += sum_bytes(&n->out[0]);
         }
         l->node[i].divides = how[i].how != MT_TP_COMPLETE;
         l->node[i].tensor_row = sums / 2;   /* one direction */
@@ -192,6 +209,7 @@ int mt_load_new(const struct mt_graph *whole, const struct mt_optim *optim, int 
     l->n = whole->nnode;
     l->grad_bytes = bf16 ? sizeof(uint16_t) : sizeof(float);
     l->slots = optim != NULL ? optim->kind->nslots : 0;
+    l->copy_bytes = whole->storage == MT_F32 ? 0 : mt_dtype_bytes(whole->storage);
     l->x_row = row_bytes(&whole->value[whole->x].spec);
     l->y_row = row_bytes(&whole->value[whole->y].spec);
     MT_TRY_OR(fail, MT_NEW_N(ctx, l->n, &l->node));

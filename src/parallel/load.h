@@ -26,6 +26,8 @@ struct mt_load {
     int n;
     struct mt_load_node *node;
     int slots;                              /* of the optimizer: numbers a parameter */
+    double copy_bytes;                      /* a parameter: of the copy that layers read, if there
+                                               is one */
     double x_row, y_row;                    /* bytes of input and targets a sample */
     double grad_bytes;                      /* of a gradient on its way between hosts */
 };

@@ -1,6 +1,7 @@
 /* sim_memory.c -- the memory that a stage takes on a rank.
  *
- *   parameters  4 (2 + slots) bytes each: value, gradient, state of the optimizer
+ *   parameters  4 (2 + slots) bytes each: value, gradient, state of the optimizer; the copy that
+ *               layers of half width read
  *   kept        what backward reads and what came over the cut in front, of every micro-batch
  *               alive; recomputed: what came, and the rest for one micro-batch
  *   buffers     own samples; messages, two at each end; values and gradients of the moment: what
@@ -20,7 +21,7 @@
 struct mt_memory_sums {
     struct mt_ctx *ctx;
     int n, slots;
-    double x_row, y_row;
+    double copy_bytes, x_row, y_row;
     double *params[2], *kept[2];   /* of nodes that are not divided, that are: n + 1 each */
     double *cut;                   /* n + 1 */
     double *moment[LEVELS];        /* [k][i]: most of nodes i to i + 2^k - 1; NULL: too long */
@@ -81,6 +82,7 @@ int mt_memory_new(const struct mt_load *l, struct mt_memory_sums **out)
     m->ctx = l->ctx;
     m->n = l->n;
     m->slots = l->slots;
+    m->copy_bytes = l->copy_bytes;
     m->x_row = l->x_row;
     m->y_row = l->y_row;
     MT_TRY_OR(fail, fill(m, l));
@@ -110,7 +112,7 @@ double mt_memory_add(const struct mt_memory_sums *m, const struct mt_stage_use *
                   u->width * (m->kept[1][u->hi] - m->kept[1][u->lo]);
     double front = m->cut[u->lo], back = m->cut[u->hi];
 
-    r->params += 4 * params * (2 + m->slots);
+    r->params += params * (4 * (2 + m->slots) + m->copy_bytes);
     r->kept += u->micro_rows * (u->recompute ? u->alive * front + kept : u->alive * (front + kept));
     r->buffers += u->micro_rows * (2 * (front + back) + most_of(m, u->lo, u->hi)) +
                   u->rows * ((u->first ? m->x_row : 0) + (u->last ? m->y_row : 0));

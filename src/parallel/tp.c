@@ -13,7 +13,8 @@
  * one step is cut in two. One exchange at a time is under way.
  *
  * Sums are made in the order of the ranks of the stage and come back as the same bits to all, so
- * what is computed from them is the same on all parts (on devices of one kind). */
+ * what is computed from them is the same on all parts (on devices of one kind). Their terms are
+ * f32; what is gathered travels as it is stored. */
 #include "parallel/tp.h"
 
 #include "base/ctx.h"
@@ -46,7 +47,7 @@ struct mt_tp {
     const struct meeting *now;
     int gathers;                 /* it is a gather */
     int64_t n;                   /* numbers of a sum */
-    int64_t *count;              /* numbers of each part of a gather */
+    uint64_t *bytes;             /* of each part of a gather */
 };
 
 /* ---- progress ----------------------------------------------------------------------------- */
@@ -64,7 +65,7 @@ static int start_exchange(struct mt_tp *t)
     }
     if (t->gathers) {
         MT_TRY(mt_collect_start(t->gather, &t->now->group, 0, mt_window_host(t->own),
-                               mt_window_host(t->others), t->count));
+                               mt_window_host(t->others), t->bytes));
     } else {
         struct mt_sum sum = {.group = &t->now->group, .tag = MT_TP_TAG,
                              .data = mt_window_host(t->sum), .n = t->n};
@@ -121,14 +122,15 @@ static int backward(const struct mt_step *s)
     return s->want != 0;
 }
 
-/* Memory of an item of this micro-batch. */
+/* Memory of an item of this micro-batch, as numbers of a type. */
 static struct mt_tensor memory(const struct mt_exec *x, const struct mt_step *s,
-                               enum mt_item_kind kind, int id)
+                               enum mt_item_kind kind, int id, enum mt_dtype dtype)
 {
     const struct mt_placed *p = mt_plan_find(x->plan, mt_step_item(x->graph, s, kind, id));
-    struct mt_tensor t = {.buf = x->arena[p->arena], .off = p->off / sizeof(float)};
 
-    return t;
+    return (struct mt_tensor){.spec = {.dtype = dtype},
+                              .buf = x->arena[p->arena],
+                              .off = p->off / (uint64_t)mt_dtype_bytes(dtype)};
 }
 
 /* Rows of matrices whose first dimension is that of the samples. */
@@ -146,18 +148,25 @@ static int open_sum(struct mt_tp *t, const struct mt_exec *x, const struct mt_st
 {
     const struct mt_gnode *gn = &x->graph->node[s->node];
     struct mt_tensor m =
-        backward(s) ? memory(x, s, MT_ITEM_GRAD, x->graph->value[gn->out[0]].grad)
-                    : memory(x, s, MT_ITEM_VALUE, x->graph->value[gn->in[0]].root);
+        backward(s) ? memory(x, s, MT_ITEM_GRAD, x->graph->value[gn->out[0]].grad, MT_F32)
+                    : memory(x, s, MT_ITEM_VALUE, x->graph->value[gn->in[0]].root, MT_F32);
 
     t->n = rows * mt_spec_last(&gn->n.in[0]);
     return mt_window_open(t->sum, m.buf, m.off * sizeof(float), (uint64_t)t->n * sizeof(float),
                           MT_WINDOW_READ | MT_WINDOW_WRITE);
 }
 
+/* Of what a node gathers. */
+static enum mt_dtype type_of(const struct mt_gnode *gn)
+{
+    return gn->n.in[0].dtype;
+}
+
 /* The parts of the others come into scratch, one behind the other. */
 static struct mt_tensor scratch_of(const struct mt_exec *x, const struct mt_step *s)
 {
-    return memory(x, s, MT_ITEM_SCRATCH, s->node * MT_SCRATCHES);
+    return memory(x, s, MT_ITEM_SCRATCH, s->node * MT_SCRATCHES,
+                  type_of(&x->graph->node[s->node]));
 }
 
 static int open_gather(struct mt_tp *t, const struct mt_exec *x, const struct mt_step *s,
@@ -165,19 +174,18 @@ static int open_gather(struct mt_tp *t, const struct mt_exec *x, const struct mt
 {
     const struct mt_gnode *gn = &x->graph->node[s->node];
     const struct meeting *m = t->now;
-    struct mt_tensor in = memory(x, s, MT_ITEM_VALUE, x->graph->value[gn->in[0]].root);
-    struct mt_tensor rest = {0};
-    int64_t others = 0;
+    uint64_t width = (uint64_t)mt_dtype_bytes(type_of(gn)), others = 0;
+    struct mt_tensor in =
+        memory(x, s, MT_ITEM_VALUE, x->graph->value[gn->in[0]].root, type_of(gn));
+    struct mt_tensor rest;
 
     for (int p = 0; p < m->group.n; p++) {
-        t->count[p] = rows * (m->at[p + 1] - m->at[p]);
-        others += p != m->me ? t->count[p] : 0;
+        t->bytes[p] = width * (uint64_t)(rows * (m->at[p + 1] - m->at[p]));
+        others += p != m->me ? t->bytes[p] : 0;
     }
     rest = others > 0 ? scratch_of(x, s) : in;
-    MT_TRY(mt_window_open(t->own, in.buf, in.off * sizeof(float),
-                          (uint64_t)t->count[m->me] * sizeof(float), MT_WINDOW_READ));
-    return mt_window_open(t->others, rest.buf, rest.off * sizeof(float),
-                          (uint64_t)others * sizeof(float), MT_WINDOW_WRITE);
+    MT_TRY(mt_window_open(t->own, in.buf, in.off * width, t->bytes[m->me], MT_WINDOW_READ));
+    return mt_window_open(t->others, rest.buf, rest.off * width, others, MT_WINDOW_WRITE);
 }
 
 static int run_begin(struct mt_exec *x, const struct mt_step *s)
@@ -213,17 +221,19 @@ static int place_others(const struct mt_tp *t, struct mt_exec *x, const struct m
 {
     const struct mt_gnode *gn = &x->graph->node[s->node];
     const struct meeting *m = &t->meeting[s->node];
-    struct mt_tensor out = memory(x, s, MT_ITEM_VALUE, x->graph->value[gn->out[0]].root);
+    struct mt_tensor out =
+        memory(x, s, MT_ITEM_VALUE, x->graph->value[gn->out[0]].root, type_of(gn));
     int64_t total = m->at[m->group.n], from = 0;
 
     for (int p = 0; p < m->group.n; p++) {
         int64_t w = m->at[p + 1] - m->at[p];
 
         if (p != m->me && w > 0) {
-            struct mt_tensor part = scratch_of(x, s);
+            struct mt_tensor part = scratch_of(x, s), to = out;
 
-            MT_TRY(mt_tp_place(&gn->n, t->dev, mt_b(out.buf, out.off + (uint64_t)m->at[p]), total,
-                               mt_b(part.buf, part.off + (uint64_t)(rows * from)), rows, w));
+            to.off += (uint64_t)m->at[p];
+            part.off += (uint64_t)(rows * from);
+            MT_TRY(mt_tp_place(&gn->n, t->dev, &to, total, &part, rows, w));
             from += w;
         }
     }
@@ -333,7 +343,8 @@ static int columns_of(struct mt_tp *t, const struct mt_node *n, const struct mt_
 /* What a node exchanges, with whom; counts the room that the largest needs. */
 struct need {
     int most;                                  /* ranks */
-    uint64_t sum, own, others;                 /* numbers */
+    uint64_t sum;                              /* numbers */
+    uint64_t own, others;                      /* bytes */
 };
 
 static uint64_t larger(uint64_t a, uint64_t b)
@@ -355,8 +366,8 @@ static int arrange(struct mt_tp *t, const struct mt_gnode *gn, const struct mt_s
     need->most = st->nrank > need->most ? st->nrank : need->most;
     if (gn->n.op == &mt_tp_gather) {
         MT_TRY(columns_of(t, &gn->n, st, m));
-        need->own = larger(need->own, in);
-        need->others = larger(need->others, larger(1, gn->n.scratch_bytes / sizeof(float)));
+        need->own = larger(need->own, in * (uint64_t)mt_dtype_bytes(type_of(gn)));
+        need->others = larger(need->others, larger(1, gn->n.scratch_bytes));
     } else {
         need->sum = larger(need->sum, in);
     }
@@ -365,17 +376,16 @@ static int arrange(struct mt_tp *t, const struct mt_gnode *gn, const struct mt_s
 
 static int make_room(struct mt_tp *t, struct mt_comm *comm, const struct need *need)
 {
-    uint64_t f = sizeof(float);
-
     if (need->sum > 0) {
         MT_TRY(mt_reduce_new(t->ctx, comm, need->most, (int64_t)need->sum, 0, &t->reduce));
-        MT_TRY(mt_window_new(t->dev, need->sum * f, "sums over parts of a layer", &t->sum));
+        MT_TRY(mt_window_new(t->dev, need->sum * sizeof(float), "sums over parts of a layer",
+                             &t->sum));
     }
     if (need->own > 0) {
-        MT_TRY(MT_NEW_N(t->ctx, need->most, &t->count));
+        MT_TRY(MT_NEW_N(t->ctx, need->most, &t->bytes));
         MT_TRY(mt_collect_new(t->ctx, comm, need->most, &t->gather));
-        MT_TRY(mt_window_new(t->dev, need->own * f, "own part of a layer", &t->own));
-        MT_TRY(mt_window_new(t->dev, need->others * f, "parts of a layer", &t->others));
+        MT_TRY(mt_window_new(t->dev, need->own, "own part of a layer", &t->own));
+        MT_TRY(mt_window_new(t->dev, need->others, "parts of a layer", &t->others));
     }
     return MOTLEY_OK;
 }
@@ -431,6 +441,6 @@ void mt_tp_free(struct mt_tp *t)
         mt_free(t->ctx, t->meeting[i].at);
     }
     mt_free(t->ctx, t->meeting);
-    mt_free(t->ctx, t->count);
+    mt_free(t->ctx, t->bytes);
     mt_free(t->ctx, t);
 }

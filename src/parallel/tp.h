@@ -40,15 +40,18 @@ int mt_tp_shard(const struct mt_graph *whole, const struct mt_stage *st, int nod
 extern const struct mt_op mt_tp_spread;
 /* y = sum of x over the parts; dx = dy. */
 extern const struct mt_op mt_tp_sum;
+enum { MT_TP_SUM_DTYPE };        /* of y: enum mt_dtype */
 /* y (.., total) = x (.., width) of all parts side by side; dx = own columns of dy. */
 extern const struct mt_op mt_tp_gather;
 enum { MT_TP_GATHER_LO, MT_TP_GATHER_WIDTH, MT_TP_GATHER_TOTAL,
        MT_TP_GATHER_EACH };   /* every part has so many; 0: by the widths of the stage */
-/* The part of another rank, x (R, w), to its columns of y (R, ldy), of which `y` is the first. */
-int mt_tp_place(const struct mt_node *n, struct mt_dev *dev, struct mt_arg y, int64_t ldy,
-                struct mt_arg x, int64_t R, int64_t w);
+/* The part of another rank, x (R, w), to its columns of a matrix (R, ldy), of which `y` is the
+ * first; stored alike. */
+int mt_tp_place(const struct mt_node *n, struct mt_dev *dev, const struct mt_tensor *y,
+                int64_t ldy, const struct mt_tensor *x, int64_t R, int64_t w);
 /* y (.., size) = 0, dx = 0: what stands for a part without columns. */
 extern const struct mt_op mt_tp_zero;
-enum { MT_TP_ZERO_SIZE };
+enum { MT_TP_ZERO_SIZE,
+       MT_TP_ZERO_BY };          /* MT_OP_COLUMNS, MT_OP_ROWS: how the layer is divided */
 
 #endif

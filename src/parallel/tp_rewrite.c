@@ -48,9 +48,10 @@ end:
 
 /* In place of a layer of which this part has no columns. The layer is trained, so gradients are
  * sums over the parts on this one, too. */
-static int add_zero(struct rewrite *w, int i, int64_t size, int in, int *out)
+static int add_zero(struct rewrite *w, int i, int64_t size, unsigned by, int in, int *out)
 {
-    union mt_attr_val attr[MT_MAXATTR] = {[MT_TP_ZERO_SIZE] = {.i = size}};
+    union mt_attr_val attr[MT_MAXATTR] = {[MT_TP_ZERO_SIZE] = {.i = size},
+                                          [MT_TP_ZERO_BY] = {.i = by}};
 
     MT_TRY(add(w, &mt_tp_zero, i, "none", attr, &in, 1, out));
     w->g->value[*out].needs_grad = 1;
@@ -109,7 +110,7 @@ static int begin_stretch(struct rewrite *w, int i)
         MT_TRY(add(w, &mt_tp_spread, i, "spread", none, &in, 1, &in));
     }
     if (!mt_tp_shard(w->whole, w->stage, i, MT_TP_COLUMNS, w->part, &at, &shard)) {
-        return add_zero(w, i, 1, in, out);
+        return add_zero(w, i, 1, at.by, in, out);
     }
     return add(w, gn->n.op, i, NULL, shard.attr, &in, 1, out);
 }
@@ -130,7 +131,7 @@ static int each_alone(struct rewrite *w, int i)
 static int end_in_sum(struct rewrite *w, int i)
 {
     const struct mt_gnode *gn = &w->whole->node[i];
-    const union mt_attr_val none[MT_MAXATTR] = {{0}};
+    const union mt_attr_val as[MT_MAXATTR] = {[MT_TP_SUM_DTYPE] = {.i = gn->n.out[0].dtype}};
     int in = w->divided[gn->in[0]], sum;
     struct mt_division at;
     struct mt_shard shard;
@@ -138,9 +139,9 @@ static int end_in_sum(struct rewrite *w, int i)
     if (mt_tp_shard(w->whole, w->stage, i, MT_TP_ROWS, w->part, &at, &shard)) {
         MT_TRY(add(w, gn->n.op, i, NULL, shard.attr, &in, 1, &sum));
     } else {
-        MT_TRY(add_zero(w, i, mt_spec_last(&gn->n.out[0]), in, &sum));
+        MT_TRY(add_zero(w, i, mt_spec_last(&gn->n.out[0]), at.by, in, &sum));
     }
-    return add(w, &mt_tp_sum, i, "sum", none, &sum, 1, &w->value[gn->out[0]]);
+    return add(w, &mt_tp_sum, i, "sum", as, &sum, 1, &w->value[gn->out[0]]);
 }
 
 /* The loss of a prediction of which each part has its columns. */

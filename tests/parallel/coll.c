@@ -151,28 +151,31 @@ static void some(struct job *j, const struct how *how, struct mt_reduce *r, floa
     compare(j, x, n, 6, adds, how->bf16);
 }
 
-/* Parts of 0, m, 2 m, ... numbers, of all ranks in falling order. */
-static void parts_of_all(struct job *j, struct mt_collect *c, float *x, int64_t m)
+static unsigned char byte(int rank, uint64_t e)
+{
+    return (unsigned char)(31 * (uint64_t)rank + 7 * e + e / 251);
+}
+
+/* Parts of 0, m, 2 m, ... bytes, of all ranks in falling order. */
+static void parts_of_all(struct job *j, struct mt_collect *c, unsigned char *x, uint64_t m)
 {
     int rank[64];
     struct mt_group all = {.n = j->size, .rank = rank};
-    int64_t n[64], total = 0, wrong = 0, at = 0;
-    float *mine = NULL;
+    uint64_t n[64], total = 0, wrong = 0, at = 0;
+    unsigned char *mine = NULL;
     double since = mt_comm_clock();
     int done = 0;
 
     for (int i = 0; i < j->size; i++) {
         rank[i] = j->size - 1 - i;
-        n[i] = i * m;
+        n[i] = (uint64_t)i * m;
         total += rank[i] == j->rank ? 0 : n[i];
     }
-    JOB_DO(j, MT_NEW_N(j->ctx, j->size * m + 1, &mine));
-    for (int64_t e = 0; e < j->size * m; e++) {
-        mine[e] = number(j->rank, (uint64_t)e);
+    JOB_DO(j, MT_NEW_N(j->ctx, (uint64_t)j->size * m + 1, &mine));
+    for (uint64_t e = 0; e < (uint64_t)j->size * m; e++) {
+        mine[e] = byte(j->rank, e);
     }
-    for (int64_t e = 0; e < total + GUARD; e++) {
-        x[e] = -77.0f;
-    }
+    memset(x, 0x77, total + GUARD);
     JOB_DO(j, mt_collect_start(c, &all, 3, mine, x, n));
     while (!done) {
         JOB_DO(j, mt_collect_test(c, &done));
@@ -181,16 +184,15 @@ static void parts_of_all(struct job *j, struct mt_collect *c, float *x, int64_t 
         }
     }
     for (int i = 0; i < j->size; i++) {
-        for (int64_t e = 0; e < n[i] && rank[i] != j->rank; e++, at++) {
-            float want = number(rank[i], (uint64_t)e);
-
-            wrong += memcmp(&want, &x[at], sizeof want) != 0;
+        for (uint64_t e = 0; e < n[i] && rank[i] != j->rank; e++, at++) {
+            wrong += x[at] != byte(rank[i], e);
         }
     }
-    for (int64_t e = total; e < total + GUARD; e++) {
-        wrong += x[e] != -77.0f;
+    for (uint64_t e = total; e < total + GUARD; e++) {
+        wrong += x[e] != 0x77;
     }
-    JOB_CHECK(j, wrong == 0, "parts of %lld: %lld wrong", (long long)m, (long long)wrong);
+    JOB_CHECK(j, wrong == 0, "parts of %llu bytes: %llu wrong", (unsigned long long)m,
+              (unsigned long long)wrong);
     mt_free(j->ctx, mine);
 }
 
@@ -313,11 +315,12 @@ int main(void)
 
     JOB_DO(&j, mt_collect_new(j.ctx, j.comm, j.size, &c));
     for (int i = 0; i < N && lengths[i] * j.size * j.size <= lengths[N - 1]; i++) {
-        parts_of_all(&j, c, x[0], lengths[i]);
+        parts_of_all(&j, c, (unsigned char *)x[0], (uint64_t)lengths[i]);
     }
     st = mt_collect_test(c, &done);
     JOB_CHECK(&j, st == MOTLEY_EARG, "tested without a start: %d", st);
-    st = mt_collect_start(c, &(struct mt_group){.n = j.size + 1}, 0, x[0], x[1], lengths);
+    st = mt_collect_start(c, &(struct mt_group){.n = j.size + 1}, 0, x[0], x[1],
+                          (const uint64_t[]){0});
     JOB_CHECK(&j, st == MOTLEY_EARG, "more ranks than announced: %d", st);
     mt_collect_free(c);
     st = mt_reduce_test(r[0], &done);

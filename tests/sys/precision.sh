@@ -1,10 +1,11 @@
 #!/bin/sh
 # precision.sh -- proves of bf16 and fp16: digits are learned as well as with fp32; stopped and
 # continued runs have the bits of those that were not, the scale of the loss included; two ranks
-# hold the same weights after every step and follow the curve of one; an artificially large scale
-# of the loss costs some steps and nothing else; weights pass between precisions; plan shows less
-# memory; two platforms work in one job.
-# Time: 120
+# hold the same weights after every step and follow the curve of one, and so do two that divide every
+# layer, from whose checkpoint one rank goes on; an artificially large scale of the loss costs some
+# steps and nothing else; weights pass between precisions; plan shows less memory; two platforms work
+# in one job, also with divided layers.
+# Time: 240
 . "$top_srcdir/tests/sys/lib.sh"
 RUSTICL_ENABLE=${RUSTICL_ENABLE:-llvmpipe}
 export RUSTICL_ENABLE
@@ -72,33 +73,50 @@ curve() {
     sed -n 's/.*"event":"train","step":\([0-9]*\),.*"loss":\([^,]*\),.*/\1 \2/p' "$1/metrics.jsonl"
 }
 # Rows do not meet in a product, so values are those of one rank; sums of gradients round in f32.
+# Divided layers round sums of parts, once.
 for p in bf16 fp16; do
     "$MOTLEY" train "$config" precision=$p --quiet --folder "$TMPDIR/one-$p" || say "training failed"
-    MOTLEY_DEBUG=agree ranks 2 train "$config" precision=$p --quiet --folder "$TMPDIR/two-$p" ||
-        say "$p: training on two ranks failed"
     curve "$TMPDIR/one-$p" >"$TMPDIR/one"
-    curve "$TMPDIR/two-$p" | paste -d ' ' - "$TMPDIR/one" | awk -v p="$p" '
-        { d = $2 - $4; if (d < 0) d = -d; if (d > most) most = d; if (d > 0.02 * $4) bad = 1 }
-        END { print p, "on 2 ranks: largest difference of the loss", most + 0
-              exit NR == 12 ? bad : 1 }' || say "$p: the curve of two ranks differs"
+    for how in data tensor; do
+        run=$TMPDIR/two-$how-$p
+        MOTLEY_DEBUG=agree ranks 2 train "$config" precision=$p --quiet --folder "$run" \
+            parallel.$how=2 || say "$p, $how: training on two ranks failed"
+        curve "$run" | paste -d ' ' - "$TMPDIR/one" | awk -v p="$p, $how" '
+            { d = $2 - $4; if (d < 0) d = -d; if (d > most) most = d; if (d > 0.02 * $4) bad = 1 }
+            END { print p, "on 2 ranks: largest difference of the loss", most + 0
+                  exit NR == 12 ? bad : 1 }' || say "$p, $how: the curve of two ranks differs"
+    done
+    rm -r "$TMPDIR/two-tensor-$p/checkpoints/step-60"
+    "$MOTLEY" train "$config" precision=$p --quiet --resume --folder "$TMPDIR/two-tensor-$p" ||
+        say "$p: one rank does not go on from two that divided the layers"
+    for run in one two-tensor; do
+        "$MOTLEY" eval "$TMPDIR/$run-$p" --json >"$TMPDIR/$run.eval" || say "$p: eval failed"
+    done
+    near "$(number loss "$TMPDIR/one.eval")" "$(number loss "$TMPDIR/two-tensor.eval")" 0.02 ||
+        say "$p: continued on one rank: $(cat "$TMPDIR/one.eval" "$TMPDIR/two-tensor.eval")"
 done
 
 # An overflow of one is an overflow of all.
-MOTLEY_DEBUG=agree ranks 2 train "$config" precision=fp16 train.loss_scale=1099511627776 --quiet \
-    --folder "$TMPDIR/large2" || say "two ranks with a large scale failed"
+for how in data tensor; do
+    MOTLEY_DEBUG=agree ranks 2 train "$config" precision=fp16 train.loss_scale=1099511627776 --quiet \
+        --folder "$TMPDIR/large-$how" parallel.$how=2 || say "$how: two with a large scale failed"
+done
 
 pocl=$(of 'Portable Computing Language') mesa=$(of rusticl)
 if [ -n "$pocl" ] && [ -n "$mesa" ]; then
-    # shellcheck disable=SC2086
-    MOTLEY_DEBUG=agree $MPIEXEC $MPIEXEC_FLAGS \
-        -n 1 "$MOTLEY" train "$config" precision=bf16 --quiet --folder "$TMPDIR/mixed" \
-        device.use="$pocl" : \
-        -n 1 "$MOTLEY" train "$config" precision=bf16 --quiet --folder "$TMPDIR/mixed" \
-        device.use="$mesa" || say "training on two platforms failed"
-    for run in mixed one-bf16; do
-        grep '"event":"eval"' "$TMPDIR/$run/metrics.jsonl" | tail -n 1 >"$TMPDIR/$run.eval"
+    for how in data tensor; do
+        # shellcheck disable=SC2086
+        MOTLEY_DEBUG=agree $MPIEXEC $MPIEXEC_FLAGS \
+            -n 1 "$MOTLEY" train "$config" precision=bf16 --quiet --folder "$TMPDIR/mixed" \
+            parallel.$how=2 device.use="$pocl" : \
+            -n 1 "$MOTLEY" train "$config" precision=bf16 --quiet --folder "$TMPDIR/mixed" \
+            parallel.$how=2 device.use="$mesa" || say "$how: training on two platforms failed"
+        for run in mixed one-bf16; do
+            grep '"event":"eval"' "$TMPDIR/$run/metrics.jsonl" | tail -n 1 >"$TMPDIR/$run.eval"
+        done
+        rm -r "$TMPDIR/mixed"
+        near "$(number loss "$TMPDIR/mixed.eval")" "$(number loss "$TMPDIR/one-bf16.eval")" 0.02 ||
+            say "$how, two platforms: $(cat "$TMPDIR/mixed.eval" "$TMPDIR/one-bf16.eval")"
     done
-    near "$(number loss "$TMPDIR/mixed.eval")" "$(number loss "$TMPDIR/one-bf16.eval")" 0.02 ||
-        say "two platforms: $(cat "$TMPDIR/mixed.eval" "$TMPDIR/one-bf16.eval")"
 fi
 exit $bad

@@ -3,13 +3,15 @@
  * and the gradient of every part's columns, for parts of one class, of more than a work-group,
  * without any; sequences, label smoothing, ties between classes of different parts, values of 1e4;
  * labels that are no class; infinite and undefined inputs. Loss, count and hits are the same bits
- * on all parts.
+ * on all parts. Inputs and gradients stored as f32, bf16, fp16; with fp16 gradients are multiplied.
  *
  * Bound: that of tests/ops/cross_entropy.c, and for each part its factor exp(m_p - m) (exp 6
- * half-ulps, its argument 1, product and sum 2), the shift of its sum of differences (3).
- * Devices may flush what is below FLT_MIN. */
+ * half-ulps, its argument 1, product and sum 2), the shift of its sum of differences (3). In half
+ * width a gradient is rounded once more. Devices may flush what is below FLT_MIN. */
+#include "base/half.h"
 #include "base/rng.h"
 #include "device/buf.h"
+#include "device/cast.h"
 #include "ops/cross_entropy_parts.h"
 
 #include <float.h>
@@ -27,6 +29,8 @@
 #include "devkit.h"
 
 enum { MAXPARTS = 4, R = 24, MAXC = 400, FIGURES = 6 };
+
+#define SCALE 4.0f   /* of losses, with fp16 */
 
 struct trial {
     const char *name;
@@ -60,21 +64,47 @@ static void ok(int st)
 static struct mt_tensor tensor(struct mt_spec spec)
 {
     struct mt_tensor t = {.spec = spec};
+    uint64_t bytes = (mt_spec_bytes(&spec) + 7) / 4 * 4;
 
-    ok(mt_buf_new(dev, mt_spec_bytes(&spec) + 4, "test", &t.buf));
+    ok(mt_buf_new(dev, bytes, "test", &t.buf));
     t.off = 1;
-    ok(mt_buf_fill(t.buf, 0, mt_spec_bytes(&spec) + 4, 0x7fc00000u));
+    ok(mt_buf_fill(t.buf, 0, bytes, 0x7fc07fc0u));
     return t;
 }
 
 static void put(struct mt_tensor *t, const void *from)
 {
-    ok(mt_buf_write(t->buf, t->off * 4, mt_spec_bytes(&t->spec), from));
+    ok(mt_buf_write(t->buf, t->off * (uint64_t)mt_dtype_bytes(t->spec.dtype),
+                    mt_spec_bytes(&t->spec), from));
 }
 
 static void get(const struct mt_tensor *t, void *to)
 {
-    ok(mt_buf_read(t->buf, t->off * 4, mt_spec_bytes(&t->spec), to));
+    ok(mt_buf_read(t->buf, t->off * (uint64_t)mt_dtype_bytes(t->spec.dtype),
+                   mt_spec_bytes(&t->spec), to));
+}
+
+static uint16_t narrow(enum mt_dtype dtype, float v)
+{
+    return dtype == MT_BF16 ? mt_half_to_bf16(v) : mt_half_to_fp16(v);
+}
+
+static float stored(enum mt_dtype dtype, float v)
+{
+    return dtype == MT_F32    ? v
+           : dtype == MT_BF16 ? mt_half_from_bf16(narrow(dtype, v))
+                              : mt_half_from_fp16(narrow(dtype, v));
+}
+
+/* Real numbers, as the tensor stores them. */
+static void put_reals(struct mt_tensor *t, const float *from)
+{
+    uint16_t half[R * MAXC];
+
+    for (int64_t i = 0; i < mt_spec_count(&t->spec) && t->spec.dtype != MT_F32; i++) {
+        half[i] = narrow(t->spec.dtype, from[i]);
+    }
+    put(t, t->spec.dtype == MT_F32 ? (const void *)from : half);
 }
 
 /* A sequence of samples: (R / 4, 4, columns). */
@@ -123,10 +153,11 @@ struct result {
 };
 
 /* Columns of one part; a part without any gets one that means nothing. */
-static struct mt_tensor own_columns(const struct result *s, int C, int first, int count)
+static struct mt_tensor own_columns(const struct result *s, enum mt_dtype dtype, int C, int first,
+                                    int count)
 {
     int w = count > 0 ? count : 1;
-    struct mt_tensor t = tensor(rows_of(MT_F32, w));
+    struct mt_tensor t = tensor(rows_of(dtype, w));
     float own[R * MAXC];
 
     for (int r = 0; r < R; r++) {
@@ -134,21 +165,24 @@ static struct mt_tensor own_columns(const struct result *s, int C, int first, in
             own[r * w + c] = count > 0 ? s->x[r * C + first + c] : 1e9f;
         }
     }
-    put(&t, own);
+    put_reals(&t, own);
     return t;
 }
 
-static void run_parts(const struct trial *t, int C, struct result *s)
+static void run_parts(const struct trial *t, enum mt_dtype dtype, int C, struct result *s)
 {
+    struct mt_tensor scale = tensor(mt_spec_new(MT_F32, 0, 1, (int64_t[]){1}));
     struct mt_node figures[MAXPARTS], judge[MAXPARTS];
     struct mt_io io[MAXPARTS], verdict[MAXPARTS];
     static float part[R * FIGURES], all[R * FIGURES * MAXPARTS], d[R * MAXC];
 
+    put(&scale, &(float){SCALE});
     memset(io, 0, sizeof io);
     memset(verdict, 0, sizeof verdict);
     for (int p = 0; p < t->parts; p++) {
         set_up(&figures[p], &mt_cross_entropy_figures, t, p);
-        io[p].in[0] = own_columns(s, C, (int)mt_attr_int(&figures[p], MT_CE_FIRST), t->width[p]);
+        io[p].in[0] = own_columns(s, dtype, C, (int)mt_attr_int(&figures[p], MT_CE_FIRST),
+                                  t->width[p]);
         io[p].in[1] = tensor(rows_of(MT_I32, 0));
         put(&io[p].in[1], s->label);
         infer(&figures[p], &io[p], 2);
@@ -170,13 +204,16 @@ static void run_parts(const struct trial *t, int C, struct result *s)
         put(&v->in[2], all);
         infer(&judge[p], v, 3);
         v->want = MT_WANT_DATA;
+        v->loss_scale = scale;
         v->din[0] = tensor(v->in[0].spec);
         ok(judge[p].op->fwd(&judge[p], v));
         ok(judge[p].op->bwd(&judge[p], v));
         get(&v->out[0], s->stats[p]);
-        get(&v->din[0], d);
+        ok(mt_cast_read(ctx, &v->din[0], d));
         for (int r = 0; r < R; r++) {
-            memcpy(s->dx + r * C + first, d + r * w, (size_t)w * 4);
+            for (int c = 0; c < w; c++) {
+                s->dx[r * C + first + c] = d[r * w + c] / (dtype == MT_FP16 ? SCALE : 1);
+            }
             assert_true(w > 0 || d[r] == 0);
         }
         for (int i = 0; i < 3; i++) {
@@ -192,15 +229,16 @@ static void run_parts(const struct trial *t, int C, struct result *s)
         mt_node_unbind(&judge[p]);
         mt_node_unbind(&figures[p]);
     }
+    mt_buf_free(scale.buf);
 }
 
-static void draw(const struct trial *t, int C, struct result *s)
+static void draw(const struct trial *t, enum mt_dtype dtype, int C, struct result *s)
 {
     struct mt_rng_key key = mt_rng_key(7, MT_RNG_TEST, mt_rng_stream(t->name));
 
     for (int i = 0; i < R * C; i++) {
         s->x[i] = t->whole ? (float)(mt_rng_u32(key, (uint64_t)i) % 4)
-                           : (float)(t->scale * mt_rng_normal(key, (uint64_t)i));
+                           : stored(dtype, (float)(t->scale * mt_rng_normal(key, (uint64_t)i)));
     }
     for (int r = 0; r < R; r++) {
         s->label[r] = (int32_t)(mt_rng_u32(key, 100000 + (uint64_t)r) % (uint32_t)C);
@@ -218,9 +256,11 @@ static void draw(const struct trial *t, int C, struct result *s)
 }
 
 /* The definition; half-ulps as above. Rows that are not finite are so on the device. */
-static void compare(const struct trial *t, int C, const struct result *s)
+static void compare(const struct trial *t, enum mt_dtype dtype, int C, const struct result *s)
 {
     const double u = ldexp(1, -24), e = t->smoothing;
+    const double once = dtype == MT_BF16 ? 0x1p-8 : dtype == MT_FP16 ? 0x1p-11 : 0;
+    const double least = dtype == MT_FP16 ? 0x1p-25 / (double)SCALE : (double)FLT_MIN;
     double loss = 0, mag = 0, hits = 0;
     double sum = 7 + (C <= 64 ? C : C / 64 + 7) + 12 * t->parts;
 
@@ -247,9 +287,10 @@ static void compare(const struct trial *t, int C, const struct result *s)
                 assert_true(isnan(dx[c]));
                 continue;
             }
-            if (fabs(dx[c] - (p - q)) > (8 + sum + 11) * u * (p + q) + FLT_MIN) {
-                fail_msg("%s: row %d, class %d: gradient %.9g, not %.9g", t->name, r, c,
-                         (double)dx[c], p - q);
+            if (fabs(dx[c] - (p - q)) >
+                (8 + sum + 11) * u * (p + q) * (1 + once) + once * fabs(p - q) + least) {
+                fail_msg("%s, %s: row %d, class %d: gradient %.9g, not %.9g", t->name,
+                         mt_dtype_name(dtype), r, c, (double)dx[c], p - q);
             }
         }
         loss += log(z) - (1 - e) * (at - m) - e * mean;
@@ -278,9 +319,11 @@ static void all_trials(void **state)
         for (int p = 0; p < trials[i].parts; p++) {
             C += trials[i].width[p];
         }
-        draw(&trials[i], C, s);
-        run_parts(&trials[i], C, s);
-        compare(&trials[i], C, s);
+        for (int k = 0; k < 3; k++) {
+            draw(&trials[i], mt_dtype_of(k), C, s);
+            run_parts(&trials[i], mt_dtype_of(k), C, s);
+            compare(&trials[i], mt_dtype_of(k), C, s);
+        }
     }
     free(s);
 }

@@ -411,6 +411,52 @@ static void work(void **state)
     mt_tree_free(ctx, loss);
 }
 
+/* In half width: values have half the bytes, sums over parts as many as before. */
+static void half_width(void **state)
+{
+    const char *model = "- linear: 64\n- relu\n- linear: 32\n- tanh\n- linear: 48\n- dropout\n";
+    struct mt_load *l[2] = {NULL};
+    struct mt_graph *g[2] = {NULL};
+    struct mt_spec ys = mt_spec_new(MT_F32, 1, 2, (int64_t[]){5, 48});
+    struct mt_tree *m = NULL, *loss = NULL;
+
+    (void)state;
+    assert_int_equal(mt_yaml_parse(ctx, model, strlen(model), "m", 1, &m), MOTLEY_OK);
+    assert_int_equal(mt_yaml_parse(ctx, "mse", 3, "m", 1, &loss), MOTLEY_OK);
+    for (int k = 0; k < 2; k++) {
+        struct mt_spec xs = mt_spec_new(k ? MT_BF16 : MT_F32, 1, 2, (int64_t[]){5, 20});
+
+        assert_int_equal(mt_graph_build(ctx, m, loss, &xs, &ys, &g[k]), MOTLEY_OK);
+        assert_int_equal(mt_load_new(g[k], NULL, 0, &l[k]), MOTLEY_OK);
+    }
+    assert_int_equal(l[1]->n, l[0]->n + 1);   /* the cast of samples */
+    near(l[0]->copy_bytes + 1, 1);
+    near(l[1]->copy_bytes, 2);
+    for (int i = 0; i < l[0]->n; i++) {
+        const struct mt_load_node *a = &l[0]->node[i], *b = &l[1]->node[i + 1];
+
+        assert_int_equal(a->divides, b->divides);
+        for (int w = 0; w < MT_WORKS; w++) {
+            near(a->flop_row[w] + 1, b->flop_row[w] + 1);
+            near(a->bytes_row[w] + 1, 2 * b->bytes_row[w] + 1);
+            near(a->bytes[w] + 1, (w == MT_WORK_PARAM ? 1 : 2) * b->bytes[w] + 1);
+        }
+        if (i > 0) {
+            near(a->cut_row + 1, 2 * b->cut_row + 1);
+        }
+    }
+    /* linear1 to linear2 is a pair, summed; linear3 is put together behind it, for dropout */
+    near(l[1]->node[3].tensor_row, 4 * 32 / 2.0);
+    near(l[1]->node[5].tensor_row, (4 * 32 + 2 * 48 / 2) / 2.0);
+    near(l[0]->node[4].tensor_row, (4 * 32 + 4 * 48 / 2) / 2.0);
+    for (int k = 0; k < 2; k++) {
+        mt_load_free(l[k]);
+        mt_graph_free(g[k]);
+    }
+    mt_tree_free(ctx, m);
+    mt_tree_free(ctx, loss);
+}
+
 static void curves(void **state)
 {
     struct mt_curve c = {3, {8, 16, 64}, {1, 1.5, 3}}, one = {1, {8}, {2}};
@@ -440,7 +486,8 @@ int main(void)
         cmocka_unit_test_setup(rehearsed_messages, fresh),
         cmocka_unit_test_setup(reading_and_adding, fresh),
         cmocka_unit_test_setup(memory, fresh),    cmocka_unit_test_setup(tensor, fresh),
-        cmocka_unit_test(work),                   cmocka_unit_test(curves),
+        cmocka_unit_test(work),                   cmocka_unit_test(half_width),
+        cmocka_unit_test(curves),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
