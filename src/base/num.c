@@ -117,3 +117,16 @@ void mt_num_print(double v, char *buf, int room)
     short_exponent(text);
     snprintf(buf, (size_t)room, "%s", text);
 }
+
+static int rising(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+double mt_num_median(double *x, int n)
+{
+    qsort(x, (size_t)n, sizeof *x, rising);
+    return x[n / 2];
+}

@@ -1,4 +1,4 @@
-/* num.h -- numbers as text, the same in every locale of the process. */
+/* num.h -- numbers as text, the same in every locale of the process; the middle of some. */
 #ifndef MT_BASE_NUM_H
 #define MT_BASE_NUM_H
 
@@ -13,5 +13,8 @@ int mt_num_int(const char *text, int64_t *out);
 int mt_num_real(const char *text, double *out);
 /* The shortest text that reads back as the same double: "0.1", "1e-5", "64"; "nan", "inf". */
 void mt_num_print(double v, char *buf, int room);
+
+/* Sorts x, the smallest first, and gives the middle: of two, the larger one. n: at least 1. */
+double mt_num_median(double *x, int n);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/ctx.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/num.h"
 #include "comm/comm.h"
 
 #include <errno.h>
@@ -53,13 +54,6 @@ struct bench {
     struct mt_share *share; /* data lies there, or could not */
     void *own;              /* then it lies here */
 };
-
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
 
 /* One of the things measured: `times` times in a row. */
 typedef int work_fn(struct bench *b, int64_t bytes, void *arg, int times);
@@ -130,8 +124,7 @@ static int measure(struct bench *b, int64_t bytes, work_fn *work, void *arg, dou
     for (int i = 0; i < ROUNDS; i++) {
         MT_TRY(one_round(b, bytes, work, arg, times, &round[i]));
     }
-    qsort(round, ROUNDS, sizeof *round, rising);
-    *seconds = round[ROUNDS / 2];
+    *seconds = mt_num_median(round, ROUNDS);
     return MOTLEY_OK;
 }
 

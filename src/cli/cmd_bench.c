@@ -9,7 +9,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "cli/cli.h"
 
-#include <stdlib.h>
+#include "base/num.h"
+
 #include <string.h>
 
 static const char help[] =
@@ -56,20 +57,12 @@ static int on_progress(void *arg, const motley_progress *p)
     return 0;
 }
 
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static void print(struct cli *cli, struct times *t, int64_t batch, int json)
 {
     double median, best, steps = (double)t->steps;
 
     t->n -= t->n > 1;
-    qsort(t->rate, (size_t)t->n, sizeof *t->rate, rising);
-    median = t->rate[t->n / 2];
+    median = mt_num_median(t->rate, t->n);
     best = t->rate[t->n - 1];
     cli_say(cli, json ? "{\"windows\":%d,\"samples_per_second\":%.6g,\"best\":%.6g,"
                         "\"step_seconds\":%.6g,"

@@ -3,11 +3,11 @@
 #include "cli/turns.h"
 
 #include "base/ctx.h"
+#include "base/num.h"
 #include "device/buf.h"
 #include "device/dev.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -23,13 +23,6 @@ static double now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
 }
 
 /* Elements that a matrix of the product takes: its largest index, plus one. */
@@ -99,8 +92,7 @@ static double median(const double *took, int rounds)
     double sorted[CLI_MAX_ROUNDS];
 
     memcpy(sorted, took, (size_t)rounds * sizeof *took);
-    qsort(sorted, (size_t)rounds, sizeof *sorted, rising);
-    return sorted[rounds / 2];
+    return mt_num_median(sorted, rounds);
 }
 
 int cli_turns_run(const struct cli_turns *t, const struct mt_gemm *g, struct cli_runner *r, int n)

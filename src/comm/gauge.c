@@ -8,9 +8,9 @@
 
 #include "base/ctx.h"
 #include "base/hash.h"
+#include "base/num.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define TAG       9300
@@ -34,13 +34,6 @@ struct gauge {
     char *room;                /* IN_FLIGHT messages to receive and one to send */
     struct found *all;         /* by rank */
 };
-
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
 
 /* Messages to one rank and from another, all in flight at once. */
 static int shift(const struct gauge *g, int to, int from, size_t bytes, int count)
@@ -80,8 +73,7 @@ static int first_look(const struct gauge *g, int to, int from, double *latency, 
     for (int i = 0; i < TURNS; i++) {
         MT_TRY(timed(g, to, from, SHORT, 1, &took[i]));
     }
-    qsort(took, TURNS, sizeof *took, rising);
-    *latency = took[TURNS / 2];
+    *latency = mt_num_median(took, TURNS);
     return timed(g, to, from, LONG, 1, one);
 }
 

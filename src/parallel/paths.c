@@ -11,9 +11,9 @@
 #include "parallel/paths.h"
 
 #include "base/ctx.h"
+#include "base/num.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define TAG        9200
@@ -34,13 +34,6 @@ struct room {
     size_t bytes, at;           /* of in and out; the next piece */
     int count;                  /* of messages in a turn */
 };
-
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
 
 static int pass(struct mt_comm *comm, char *data, size_t bytes, int peer, int recv)
 {
@@ -101,8 +94,7 @@ static int turns(struct mt_comm *comm, struct room *r, int peer, int most,
         MT_TRY(turn(comm, r, peer, first));
         took[n++] = mt_comm_clock() - from;
     }
-    qsort(took, (size_t)n, sizeof *took, rising);
-    *median = n > 0 ? took[n / 2] : *median;
+    *median = n > 0 ? mt_num_median(took, n) : *median;
     return MOTLEY_OK;
 }
 

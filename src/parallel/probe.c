@@ -15,11 +15,11 @@
 #include "parallel/probe.h"
 
 #include "base/ctx.h"
+#include "base/num.h"
 #include "device/dev.h"
 #include "parallel/stand.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define NODES_PART 0.5      /* of the time of a size is for single steps */
@@ -97,13 +97,6 @@ static void find_like(const struct mt_graph *g, int *like)
 
 /* ---- measuring ----------------------------------------------------------------------- */
 
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* Seconds of one step of the list. goal: to spend on it. */
 static int time_step(struct mt_stand *s, const struct mt_step *step, double goal, double *seconds)
 {
@@ -128,8 +121,7 @@ static int time_step(struct mt_stand *s, const struct mt_step *step, double goal
         }
         batch[n++] = once;
     } while (n < BATCHES && now - begun < goal);
-    qsort(batch, (size_t)n, sizeof *batch, rising);
-    *seconds = batch[n / 2];
+    *seconds = mt_num_median(batch, n);
     return MOTLEY_OK;
 }
 
@@ -192,8 +184,7 @@ static int time_lists(struct probe_call *c, struct mt_stand *s, double until, do
         batch[n++] = each;
         runs = each > 0 && each < 5e-3 ? (int)(5e-3 / each) + 1 : 1;
     }
-    qsort(batch, (size_t)n, sizeof *batch, rising);
-    *seconds = batch[n / 2];
+    *seconds = mt_num_median(batch, n);
     return MOTLEY_OK;
 }
 

@@ -7,12 +7,12 @@
 #include "parallel/rehearse.h"
 
 #include "base/ctx.h"
+#include "base/num.h"
 #include "device/dev.h"
 #include "parallel/sim.h"
 #include "parallel/stand.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #define SECONDS  0.25      /* of one rehearsal */
 #define WINDOWS  5         /* of steps; the median counts */
@@ -48,13 +48,6 @@ static int simulate(const struct call *c, const struct mt_layout *l, int64_t bat
     return MOTLEY_OK;
 }
 
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* Every rank runs as many steps; the first window is not counted. */
 static int time_windows(const struct call *c, struct mt_stand *s, double expected, double *seconds)
 {
@@ -72,8 +65,7 @@ static int time_windows(const struct call *c, struct mt_stand *s, double expecte
             took[w] = (mt_comm_clock() - from) / runs;
         }
     }
-    qsort(took, WINDOWS, sizeof *took, rising);
-    *seconds = took[WINDOWS / 2];
+    *seconds = mt_num_median(took, WINDOWS);
     return MOTLEY_OK;
 }
 

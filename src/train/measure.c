@@ -6,12 +6,12 @@
 #include "train/session.h"
 
 #include "base/file.h"
+#include "base/num.h"
 #include "device/place.h"
 #include "parallel/rivals.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define READINGS 7   /* of a number of samples; the median counts */
@@ -106,13 +106,6 @@ done:
     return st;
 }
 
-static int rising(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 /* Seconds to bring `rows` samples to the device, the median; before it as many that are not
  * counted, so that no memory is touched for the first time. */
 static int time_reading(struct mt_session *s, int64_t rows, double *seconds)
@@ -137,8 +130,7 @@ static int time_reading(struct mt_session *s, int64_t rows, double *seconds)
         }
         ask.first = ask.first + 2 * rows <= s->data->train->n ? ask.first + rows : 0;
     }
-    qsort(took, READINGS, sizeof *took, rising);
-    *seconds = took[READINGS / 2];
+    *seconds = mt_num_median(took, READINGS);
 done:
     mt_feed_free(feed);
     return st;

@@ -1,5 +1,6 @@
 /* attr.c -- values are read and refused as the table says, printed so that they read back, and the
- * nearest word is the one a person means; numbers are the same in every locale. */
+ * nearest word is the one a person means; numbers are the same in every locale, and some
+ * have a middle. */
 #include "base/attr.h"
 #include "base/ctx.h"
 #include "base/num.h"
@@ -248,6 +249,17 @@ static void what_is_allowed_in_words(void **state)
     assert_string_equal(buf, "number, 3 or less");
 }
 
+static void median(void **state)
+{
+    double one[] = {3}, even[] = {4, -1, 2, 9}, odd[] = {5, 1, 1e300, -7, 2};
+
+    (void)state;
+    assert_true(mt_num_median(one, 1) == 3);
+    assert_true(mt_num_median(even, 4) == 4);
+    assert_true(mt_num_median(odd, 5) == 2);
+    assert_true(odd[0] == -7 && odd[1] == 1 && odd[3] == 5 && odd[4] == 1e300);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +271,7 @@ int main(void)
         cmocka_unit_test(nearest_word_is_what_was_meant),
         cmocka_unit_test(words_of_a_list),
         cmocka_unit_test(what_is_allowed_in_words),
+        cmocka_unit_test(median),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
