@@ -140,6 +140,7 @@ test_files += tests/lsan.supp
 test_files += tests/nocmocka.sh
 test_files += tests/parallel/device.h
 test_files += tests/parallel/job.h
+test_files += tests/parallel/train.h
 test_files += tests/run.sh
 test_files += tests/symbols.txt
 test_files += tests/sys/hosts.sh

@@ -7,7 +7,7 @@
  * rank for itself.
  * Ranks: 1 2 3 4 6 8
  * Time: 600 */
-#include "job.h"
+#include "train.h"
 
 #include "base/rng.h"
 #include "device/buf.h"
@@ -404,34 +404,5 @@ static void run_all(struct job *j, struct mt_job *job)
 
 int main(void)
 {
-    struct mt_job *job = NULL;
-    struct mt_dev_info *list = NULL;
-    struct job j = {0};
-    int n = 0, st;
-
-    if (mt_job_new(NULL, NULL, NULL, NULL, &job) < 0) {
-        fprintf(stderr, "no job: %s\n", mt_err_text());
-        return 99;
-    }
-    j.ctx = job->ctx;
-    j.comm = job->comm;
-    j.rank = job->info->rank;
-    j.size = job->info->size;
-    JOB_DO(&j, mt_job_devices(job, &list, &n));
-    mt_free(j.ctx, list);
-    if (n > 0) {
-        JOB_DO(&j, mt_job_open_device(job, NULL, 1));
-        run_all(&j, job);
-    }
-    {
-        double failed = j.failed;
-
-        JOB_DO(&j, mt_comm_sum(j.comm, &failed, 1));
-        st = failed > 0;
-    }
-    if (n == 0 && j.rank == 0) {
-        printf("SKIP opencl: no device\n");
-    }
-    mt_job_free(job);
-    return n == 0 ? 77 : st;
+    return job_train(NULL, run_all);
 }

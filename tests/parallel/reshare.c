@@ -7,7 +7,7 @@
  * shares, also where replicas are cut into stages.
  * Ranks: 1 2 3 4
  * Time: 200 */
-#include "job.h"
+#include "train.h"
 
 #include "device/buf.h"
 #include "graph/store.h"
@@ -287,40 +287,18 @@ static void run_smooth(struct job *j, struct mt_job *job, const char *more)
     mt_free(j->ctx, b);
 }
 
+static void run_all(struct job *j, struct mt_job *job)
+{
+    run_exact(j, job, 0);
+    run_exact(j, job, 1);
+    run_refused(j, job);
+    run_smooth(j, job, "");
+    if (j->size >= 3) {
+        run_smooth(j, job, layout[j->size - 3]);
+    }
+}
+
 int main(void)
 {
-    struct mt_job *job = NULL;
-    struct mt_dev_info *list = NULL;
-    struct job j = {.failed = 0};
-    double failed;
-    int n = 0;
-
-    if (mt_job_new(on_log, NULL, NULL, NULL, &job) < 0) {
-        fprintf(stderr, "no job: %s\n", mt_err_text());
-        return 99;
-    }
-    j.ctx = job->ctx;
-    j.comm = job->comm;
-    j.rank = job->info->rank;
-    j.size = job->info->size;
-    JOB_DO(&j, mt_job_devices(job, &list, &n));
-    mt_free(j.ctx, list);
-    if (n == 0) {
-        if (j.rank == 0) {
-            printf("SKIP opencl: no device\n");
-        }
-        mt_job_free(job);
-        return 77;
-    }
-    run_exact(&j, job, 0);
-    run_exact(&j, job, 1);
-    run_refused(&j, job);
-    run_smooth(&j, job, "");
-    if (j.size >= 3) {
-        run_smooth(&j, job, layout[j.size - 3]);
-    }
-    failed = j.failed;
-    JOB_DO(&j, mt_comm_sum(j.comm, &failed, 1));
-    mt_job_free(job);
-    return failed > 0;
+    return job_train(on_log, run_all);
 }
