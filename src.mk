@@ -246,6 +246,7 @@ core_sources += src/train/session.h
 core_sources += src/train/show.c
 core_sources += src/train/slow.c
 core_sources += src/train/slow.h
+core_sources += src/train/task.c
 core_sources += src/train/timeline.c
 core_sources += src/train/timeline.h
 core_sources += src/train/train.c

@@ -67,15 +67,6 @@ int mt_session_new(struct mt_job *job, const struct mt_config *config,
                    const struct mt_session_opt *opt, struct mt_session **out);
 void mt_session_free(struct mt_session *s);
 
-/* Makes the graph for prediction if it is not there yet. Local. */
-int mt_session_need_predict(struct mt_session *s);
-
-/* For reshare.c. Tasks of training and evaluation once more, for the shares of now: between two
- * steps, on the same weights. A failure leaves them in part; a further call may succeed. */
-int mt_session_rebuild(struct mt_session *s);
-/* Whether the memory of this process carries `rows` rows of a batch, as far as can be counted. */
-int mt_session_carries(struct mt_session *s, int64_t rows, int *yes);
-
 /* Steps that the configuration asks for, 0: unknown; and the rates over them. Gives *out. */
 int mt_session_sched(const struct mt_session *s, int64_t *total, struct mt_sched **out);
 
@@ -85,6 +76,25 @@ void mt_session_specs(const struct mt_sample *sample, int64_t rows, struct mt_sp
 
 /* The device this configuration asks for: NULL leaves it to the environment. */
 const char *mt_session_device(const struct mt_job *job, const struct mt_config *config);
+
+/* ---- task.c -------------------------------------------------------------------------- */
+
+/* Graphs, steps and memory of the tasks that the mode asks for; fails if the device has too little.
+ * Nothing touches the device. */
+int mt_session_plan_tasks(struct mt_session *s);
+/* Of a session that only plans: their memory once programs are built, which want scratch. */
+int mt_session_show_tasks(struct mt_session *s);
+/* Weights and tasks on the device. Collective. */
+int mt_session_start_tasks(struct mt_session *s);
+void mt_session_drop_tasks(struct mt_session *s);
+/* Makes the graph for prediction if it is not there yet. Local. */
+int mt_session_need_predict(struct mt_session *s);
+
+/* For reshare.c. Tasks of training and evaluation once more, for the shares of now: between two
+ * steps, on the same weights. A failure leaves them in part; a further call may succeed. */
+int mt_session_rebuild(struct mt_session *s);
+/* Whether the memory of this process carries `rows` rows of a batch, as far as can be counted. */
+int mt_session_carries(struct mt_session *s, int64_t rows, int *yes);
 
 /* ---- grid.c -------------------------------------------------------------------------- */
 
