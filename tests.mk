@@ -31,6 +31,7 @@ unit_tests += tests/unit/fuse
 unit_tests += tests/unit/gemm
 unit_tests += tests/unit/gemm_amx
 unit_tests += tests/unit/gemm_edges
+unit_tests += tests/unit/gemm_narrow
 unit_tests += tests/unit/gemm_tune
 unit_tests += tests/unit/graph
 unit_tests += tests/unit/half

@@ -14,9 +14,9 @@
 #define EACH  4
 
 kernel __attribute__((reqd_work_group_size(SIDE * SIDE, 1, 1)))
-void gemm_plain(OUT(c), IN(a), IN(b), uint m, uint n, uint k, ulong lda, ulong ldb, ulong ldc,
-                ulong stride_a, ulong stride_b, ulong stride_c, uint trans_a, uint trans_b,
-                float alpha, uint add, uint tiles_m, uint tiles_n)
+void gemm_plain(OUT_F32(c), IN_F32(a), IN_F32(b), uint m, uint n, uint k, ulong lda, ulong ldb,
+                ulong ldc, ulong stride_a, ulong stride_b, ulong stride_c, uint trans_a,
+                uint trans_b, float alpha, uint add, uint tiles_m, uint tiles_n)
 {
     local float as[SLICE][TILE], bs[SLICE][TILE + 1u];
     uint t = get_local_id(0), tx = t % SIDE, ty = t / SIDE;

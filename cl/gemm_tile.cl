@@ -46,9 +46,9 @@
 #endif
 
 #define NR  (2 * VW)
-/* Words from a packed row to the next; not a power of two for the long ones of bf16, which would
- * meet in a few sets of the first-level cache. */
-#define ROW (UNIT > 0 ? KC + 16 : KC)
+/* Words from a packed row to the next; not a power of two for the long ones of half widths, which
+ * would meet in a few sets of the first-level cache. */
+#define ROW (UNIT > 0 || NARROW ? KC + 16 : KC)
 
 /* A hint to load a line soon: a built-in of clang, which compiles for all CPU devices so far. */
 #if AHEAD > 0
@@ -293,7 +293,7 @@ INLINE void pack_columns(local words *to, global const operand *s, ulong ld, uin
 
                 #pragma unroll
                 for (uint j = 0; j < VW; j++) {
-                    a[j] = GLOAD(s + j * ld + TERMS * l);
+                    a[j] = OPERANDS(s + j * ld + TERMS * l);
                 }
                 transpose(a);
                 #pragma unroll
@@ -410,7 +410,7 @@ INLINE void pack_rows(local word *to, global const operand *r, ulong ld, uint k,
             uint l = 0;
 
             for (; l + VW <= k / TERMS; l += VW) {
-                LSTORE(GLOAD(row + TERMS * l), t + l);
+                LSTORE(OPERANDS(row + TERMS * l), t + l);
             }
             for (; TERMS * l < k; l++) {
                 t[l] = word_at(row + TERMS * l, TERMS * l + 1 < k);

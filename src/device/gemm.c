@@ -21,6 +21,7 @@ static const struct mt_gemm_provider *const providers[] = {
     &mt_gemm_amx,
     &mt_gemm_pairs,
     &mt_gemm_direct,
+    &mt_gemm_narrow,
     &mt_gemm_tile,
 #if MOTLEY_HAVE_CLBLAST
     &mt_gemm_clblast,
@@ -33,6 +34,7 @@ static const char *const names[] = {
     "amx",
     "pairs",
     "direct",
+    "narrow",
     "tile",
 #if MOTLEY_HAVE_CLBLAST
     "clblast",
@@ -240,8 +242,8 @@ int mt_gemm_plan_among(struct mt_dev *dev, const struct mt_gemm *g,
         }
     }
     MT_CHECK(known || made != NULL, MOTLEY_ECONFIG,
-             "MOTLEY_GEMM=%s: no such provider here; amx, pairs, direct, tile, clblast and "
-             "plain exist, clblast only if motley was built with it",
+             "MOTLEY_GEMM=%s: no such provider here; amx, pairs, direct, narrow, tile, "
+             "clblast and plain exist, clblast only if motley was built with it",
              pin);
     MT_CHECK(made != NULL || pin == NULL, MOTLEY_EUNSUP,
              "MOTLEY_GEMM=%s: this provider cannot multiply %" PRId64 " x %" PRId64 " x %" PRId64

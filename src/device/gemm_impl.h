@@ -55,6 +55,7 @@ extern const struct mt_gemm_provider mt_gemm_plain;
 extern const struct mt_gemm_provider mt_gemm_direct;
 extern const struct mt_gemm_provider mt_gemm_pairs;
 extern const struct mt_gemm_provider mt_gemm_amx;
+extern const struct mt_gemm_provider mt_gemm_narrow;
 extern const struct mt_gemm_provider mt_gemm_tile;
 extern const struct mt_gemm_provider mt_gemm_clblast;   /* only with MOTLEY_HAVE_CLBLAST */
 

@@ -1,5 +1,5 @@
-/* gemm_tile.c -- own matrix products for CPU devices, `tile` (f32), `pairs` and `amx` (bf16):
- * cl/gemm_tile.cl and the choice of its sizes.
+/* gemm_tile.c -- own matrix products for CPU devices, `tile` (f32), `narrow` (bf16, fp16), `pairs`
+ * and `amx` (bf16): cl/gemm_tile.cl and the choice of its sizes.
  *
  * The kernel packs into local memory, which a CPU device keeps in the cache of the core that runs
  * the group: no scratch is needed and one launch does a product. What is chosen here: the width of
@@ -15,9 +15,12 @@
  * `pairs` and `amx` are the same kernel with pairs of bf16 in place of floats, multiplied by an
  * instruction of the processor (inline assembly): offered where the processor has it and the device
  * is that processor, which is so if the device can run functions of this process. Sums are f32, and
- * C is rounded once: K is not cut into blocks unless C is f32.
- * Not native kernels (clEnqueueNativeKernel): such a function has one thread, and the packing and
- * the epilogues would be there once more in C. */
+ * C is rounded once: K is not cut into blocks unless C is f32. Not native kernels
+ * (clEnqueueNativeKernel): such a function has one thread, and the packing and the epilogues would
+ * be there once more in C.
+ *
+ * `narrow` is `tile` with operands that are widened while they are packed. C is rounded once here,
+ * too; a K that is too long for that is left to `tile` behind a pass that widens (gemm_half.c). */
 #include "device/gemm_impl.h"
 
 #include "base/ctx.h"
@@ -30,6 +33,7 @@
 
 #define KC     256                   /* block of K in words, if no form says so */
 #define MOST_K 4096                  /* the same where K must not be cut */
+#define NARROW_K 1024                /* the same in words of float */
 #define BAND   16                    /* rows of a register of tiles */
 #define AMX_ROWS (2 * BAND)
 
@@ -93,6 +97,11 @@ static int can(struct mt_dev *dev, const struct mt_gemm *g)
     (void)g;
     return dev->info.type == MT_DEV_CPU && mt_gemm_vector(dev) > 0 &&
            sizes(dev, FMA, KC, 1).panels > 0;
+}
+
+static int can_narrow(struct mt_dev *dev, const struct mt_gemm *g)
+{
+    return mt_dtype_is_half(g->in) && can(dev, g);
 }
 
 /* Whether g is of bf16, and the device this processor with vectors of 512 bits. */
@@ -212,7 +221,7 @@ static const char *forms(const struct mt_dev *dev, int i)
     return i < (int)(sizeof list / sizeof *list) ? list[i] : NULL;
 }
 
-static const char *forms_unit(const struct mt_dev *dev, int i)
+static const char *forms_half(const struct mt_dev *dev, int i)
 {
     static const char *const list[] = {"flip=0", "flip=1", "panels=4", "ahead=0", NULL};
 
@@ -281,6 +290,23 @@ static int prepare(struct mt_dev *dev, const struct mt_gemm *g, const char *form
 {
     *scratch_bytes = 0;
     return prepare_with(dev, g, form, FMA, KC, "", state);
+}
+
+static int prepare_narrow(struct mt_dev *dev, const struct mt_gemm *g, const char *form,
+                          void **state, uint64_t *scratch_bytes)
+{
+    int64_t kc = KC;
+    char extra[64];
+
+    while (g->out != MT_F32 && kc < g->k) {
+        kc *= 2;
+    }
+    MT_CHECK(kc <= NARROW_K, MOTLEY_EUNSUP, "gemm provider narrow: a result in half width has at "
+             "most %d terms", NARROW_K);
+    snprintf(extra, sizeof extra, " -DNARROW=%d %s", g->in == MT_BF16 ? 1 : 2,
+             g->out != MT_F32 ? mt_dtype_defines(g->out) : "");
+    *scratch_bytes = 0;
+    return prepare_with(dev, g, form, FMA, kc, extra, state);
 }
 
 /* model=1, for tests: plain OpenCL C in place of the instructions. */
@@ -356,7 +382,7 @@ const struct mt_gemm_provider mt_gemm_pairs = {
     .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT | MT_GEMM_FUSE_RESIDUAL | MT_GEMM_HALF,
     .version = version,
     .can = can_pairs,
-    .forms = forms_unit,
+    .forms = forms_half,
     .prepare = prepare_pairs,
     .run = run,
     .release = release,
@@ -367,8 +393,19 @@ const struct mt_gemm_provider mt_gemm_amx = {
     .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT | MT_GEMM_FUSE_RESIDUAL | MT_GEMM_HALF,
     .version = version,
     .can = can_amx,
-    .forms = forms_unit,
+    .forms = forms_half,
     .prepare = prepare_amx,
+    .run = run,
+    .release = release,
+};
+
+const struct mt_gemm_provider mt_gemm_narrow = {
+    .name = "narrow",
+    .fuses = MT_GEMM_FUSE_BIAS | MT_GEMM_FUSE_ACT | MT_GEMM_FUSE_RESIDUAL | MT_GEMM_HALF,
+    .version = version,
+    .can = can_narrow,
+    .forms = forms_half,
+    .prepare = prepare_narrow,
     .run = run,
     .release = release,
 };
