@@ -387,10 +387,8 @@ static void run_all(struct job *j, struct mt_job *job)
                 t.bf16 = 1;
                 run_trial(j, job, &t, 0);
                 t.bf16 = 0;
-                for (int half = 0; half < 2; half++) {
-                    t.storage = half ? MT_FP16 : MT_BF16;
-                    run_trial(j, job, &t, 0);
-                }
+                t.storage = count % 2 ? MT_BF16 : MT_FP16;
+                run_trial(j, job, &t, 0);
                 t.storage = MT_F32;
                 t.clip = 0;
                 t.uneven = !t.uneven;
