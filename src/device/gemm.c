@@ -20,8 +20,8 @@
 static const struct mt_gemm_provider *const providers[] = {
     &mt_gemm_amx,
     &mt_gemm_pairs,
-    &mt_gemm_direct,
     &mt_gemm_narrow,
+    &mt_gemm_direct,
     &mt_gemm_tile,
 #if MOTLEY_HAVE_CLBLAST
     &mt_gemm_clblast,
@@ -33,8 +33,8 @@ static const struct mt_gemm_provider *const providers[] = {
 static const char *const names[] = {
     "amx",
     "pairs",
-    "direct",
     "narrow",
+    "direct",
     "tile",
 #if MOTLEY_HAVE_CLBLAST
     "clblast",
@@ -242,7 +242,7 @@ int mt_gemm_plan_among(struct mt_dev *dev, const struct mt_gemm *g,
         }
     }
     MT_CHECK(known || made != NULL, MOTLEY_ECONFIG,
-             "MOTLEY_GEMM=%s: no such provider here; amx, pairs, direct, narrow, tile, "
+             "MOTLEY_GEMM=%s: no such provider here; amx, pairs, narrow, direct, tile, "
              "clblast and plain exist, clblast only if motley was built with it",
              pin);
     MT_CHECK(made != NULL || pin == NULL, MOTLEY_EUNSUP,

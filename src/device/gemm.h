@@ -7,7 +7,7 @@
  *     the run; bias (N). A, B and bias are stored as `in`, C and R as `out`; sums are f32, and
  *     C is rounded once, and again where something comes behind the activation.
  *
- * A provider (amx, pairs, direct, narrow, tile, clblast, plain) says whether it can do a product
+ * A provider (amx, pairs, narrow, direct, tile, clblast, plain) says whether it can do a product
  * on a device, and whether it suits it. For a product the fastest is taken that `motley tune`
  * found for this device and class of sizes; where it has not measured, the first in order that
  * suits. Either must have *passed its check on this device*: before its first use for a shape
