@@ -179,6 +179,7 @@ static void every_edge_of_bf16(void **state)
         instructions = sweep(&mt_gemm_amx, "", MT_BF16) > 0;
     }
     assert_true(instructions || sweep(&mt_gemm_amx, "model=1", MT_BF16) > 0);
+    assert_true(sweep(&mt_gemm_narrow, "", MT_BF16) > 0);
 }
 
 /* At the beginning, where a sub-buffer may begin, and elsewhere, by one plan; of a size that the
