@@ -3,7 +3,8 @@
  * the bits that the instruction in plain C gives on operands as they lie, whatever is packed how;
  * both pass the check of every provider in all its variety. On a processor with these instructions
  * it is they that run; elsewhere on Linux and x86-64 amxkit.h does what they do. The library
- * says that they are there only where the processor says so. */
+ * says that they are there only where the processor says so. Most of the time compiles kernels.
+ * Time: 600 */
 #include "tests/unit/amxkit.h"
 
 #include "base/half.h"

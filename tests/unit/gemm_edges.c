@@ -4,7 +4,8 @@
  * residual), against a loop in double. What lies behind C stays. `pairs` is tested with its
  * instruction, where the processor has it, and with OpenCL C in its place; `amx` with its own, or
  * where the processor does not have them by amxkit.h, or else likewise. `clblast` is tested
- * with matrices that begin anywhere in their buffers. */
+ * with matrices that begin anywhere in their buffers. Most of the time compiles kernels.
+ * Time: 600 */
 #include "tests/unit/amxkit.h"
 
 #include "base/ctx.h"
