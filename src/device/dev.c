@@ -13,11 +13,17 @@
 #include "device/place.h"
 
 #include <ctype.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MAX_PLATFORMS = 32, MAX_DEVICES = 64 };
+
+/* Implementations begin when they are first asked, and PoCL 3.1 does so without a lock of its own:
+ * threads that ask for devices at the same moment crash in it. A variable of the process, because
+ * what it guards is one. */
+static pthread_mutex_t asking = PTHREAD_MUTEX_INITIALIZER;
 
 /* Queries of extensions, which not every CL/cl_ext.h names. */
 enum {
@@ -221,8 +227,11 @@ static int by_order(const void *pa, const void *pb)
 static int platforms(cl_platform_id *id, int *n)
 {
     cl_uint count = 0;
-    cl_int code = clGetPlatformIDs(MAX_PLATFORMS, id, &count);
+    cl_int code;
 
+    pthread_mutex_lock(&asking);
+    code = clGetPlatformIDs(MAX_PLATFORMS, id, &count);
+    pthread_mutex_unlock(&asking);
     if (code == -1001) {   /* CL_PLATFORM_NOT_FOUND_KHR: the loader's word for an empty list */
         count = 0;
         code = CL_SUCCESS;
@@ -236,9 +245,12 @@ static int platforms(cl_platform_id *id, int *n)
 static int devices(struct mt_ctx *ctx, int p, cl_platform_id platform, cl_device_id *id)
 {
     cl_uint count = 0;
-    cl_int code = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, MAX_DEVICES, id, &count);
+    cl_int code;
     char name[128];
 
+    pthread_mutex_lock(&asking);
+    code = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, MAX_DEVICES, id, &count);
+    pthread_mutex_unlock(&asking);
     if (code == CL_SUCCESS && count > 0) {
         return count > MAX_DEVICES ? MAX_DEVICES : (int)count;
     }

@@ -42,7 +42,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A variable of the process, the only one of motley, because what it guards is one. */
+/* A variable of the process, because what it guards is one. */
 static pthread_mutex_t inside = PTHREAD_MUTEX_INITIALIZER;
 
 /* MIN: the size (cubed) below which CLBlast takes its other kernel; the rest is of this one, with

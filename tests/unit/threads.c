@@ -1,7 +1,8 @@
 /* threads.c -- contexts of several threads do not disturb each other: each thread has a context, a
  * device and products of its own, and all make their first one at the same moment; small integers,
  * so that every result is exact, against a loop in double. With the provider that motley takes, and
- * with CLBlast, whose own state belongs to the process. */
+ * with CLBlast, whose own state belongs to the process. The first test is also the first time that
+ * OpenCL is asked for devices, by all threads at once. */
 #define _POSIX_C_SOURCE 200809L   /* barriers */
 #include "base/ctx.h"
 #include "device/buf.h"
